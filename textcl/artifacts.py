@@ -1,0 +1,188 @@
+"""Folders and files written whole or not at all, with manifests, checksums and fingerprints.
+
+A folder is filled beside its final place, flushed to disk and renamed: whoever reads sees the old state or the new one,
+also after a kill at any moment. The manifest names every file with its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from textcl.errors import ArtifactError, ConfigError
+
+MANIFEST = "manifest.json"
+
+
+def check_target(target: Path, *, force: bool = False, field: str = "out") -> None:
+    """Raise ConfigError if `target` exists and may not be replaced; call it before long work starts.
+
+    With `force` only an empty folder or one that textcl wrote (it has a manifest or a recipe) is replaced, so that a
+    mistyped path cannot cost anything else.
+    """
+    if not target.exists():
+        return
+    ours = target.is_dir() and (_has_any(target, MANIFEST, "recipe.yaml", "modules.json") or not any(target.iterdir()))
+    if not force:
+        raise ConfigError(field, problem=f"{target} exists already; name another folder, or add --force to replace it")
+    if not ours:
+        raise ConfigError(field, problem=f"{target} was not written by textcl, so --force does not replace it")
+
+
+def _has_any(folder: Path, *names: str) -> bool:
+    return any((folder / name).exists() for name in names)
+
+
+def next_numbered(parent: Path, name: str) -> Path:
+    """Return the first of parent/name-001, parent/name-002, … that does not exist."""
+    number = 1
+    while (candidate := parent / f"{name}-{number:03d}").exists():
+        number += 1
+    return candidate
+
+
+@contextmanager
+def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield a new folder that becomes `target` when the block ends well, and is removed when it does not.
+
+    Args:
+        target: The final place; its parents are made.
+        force: Replace what stands there. The old folder is moved aside before and removed after the rename.
+
+    Raises:
+        ConfigError: If `target` exists and `force` does not allow to replace it.
+    """
+    check_target(target, force=force)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    partial = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir()
+    try:
+        yield partial
+        _flush_tree(partial)
+        if target.exists():
+            aside = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex[:8]}")
+            target.rename(aside)
+            partial.rename(target)
+            shutil.rmtree(aside)
+        else:
+            partial.rename(target)
+        _flush_folder(target.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Finish what a kill during a replacement left: put the old folder back, or remove it where the new one stands.
+
+    Partial folders stay: they may belong to a process that is still running.
+    """
+    for aside in sorted(target.parent.glob(f".{target.name}.replaced-*")):
+        if target.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(target)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file so that `path` has the old content or the new one, whole."""
+    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:
+        with partial.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _flush_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_manifest(folder: Path, kind: str, version: int, facts: Mapping[str, Any]) -> None:
+    """Write manifest.json: kind, format version, facts, and size and SHA-256 of every other file in `folder`."""
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": checksum(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    manifest = {"kind": kind, "format_version": version, **facts, "files": files}
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path, kind: str, version: int, *, verify: bool = False) -> dict[str, Any]:
+    """Return the manifest of `folder`.
+
+    Args:
+        folder: What `write_manifest` described.
+        kind: The kind it must have.
+        version: The format version that this code reads.
+        verify: Read every file and compare its checksum; without it only names and sizes are compared.
+
+    Raises:
+        ArtifactError: If the folder is missing, of another kind or version, or damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(folder, f"no {kind} here ({MANIFEST} is missing)")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found, found_version, files = manifest["kind"], manifest["format_version"], manifest["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(path, "is damaged: not a manifest; make the folder again") from error
+    if found != kind:
+        raise ArtifactError(folder, f"is a {found}, not a {kind}")
+    if found_version != version:
+        raise ArtifactError(folder, f"has format version {found_version}, this textcl reads {version}; make it again")
+    for name, facts in files.items():
+        _check_file(folder / name, facts, verify=verify)
+    return dict(manifest)
+
+
+def _check_file(path: Path, facts: Mapping[str, Any], *, verify: bool) -> None:
+    if not path.is_file():
+        raise ArtifactError(path, "is missing, though the manifest names it")
+    if path.stat().st_size != facts["bytes"]:
+        raise ArtifactError(path, f"is damaged: {path.stat().st_size} bytes, the manifest says {facts['bytes']}")
+    if verify and checksum(path) != facts["sha256"]:
+        raise ArtifactError(path, "is damaged: its SHA-256 is not the manifest's")
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(parts: Iterable[str | bytes | memoryview]) -> str:
+    """Return a 128-bit digest of a sequence of parts, in hexadecimal; where one part ends counts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()

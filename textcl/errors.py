@@ -1,0 +1,87 @@
+"""What can go wrong for a user, each kind with the facts that name it.
+
+TextclError
+├── ConfigError          a setting out of range or unknown (also a ValueError)
+│   └── ConfigErrors     several of them, found together
+├── DataError            a file or a line of it that cannot be read as data
+├── ShapeError           an array or tensor of the wrong shape (also a ValueError)
+├── ArtifactError        a folder written by textcl that is missing, damaged or of another version
+└── MissingExtraError    an optional package that is not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class TextclError(Exception):
+    """Base of every error that a user can mend; its text is complete without a traceback."""
+
+
+class ConfigError(TextclError, ValueError):
+    """A setting is unknown or out of range.
+
+    Args:
+        field: Dotted name of the setting, as a recipe or a command line spells it.
+        got: The value that was given.
+        expected: What would have been accepted, in words; it starts after "expected ".
+        problem: A whole sentence instead of "expected …, got …", for unknown keys and combinations.
+    """
+
+    def __init__(self, field: str, got: object = None, expected: str = "", problem: str = "") -> None:
+        self.field, self.got, self.expected, self.problem = field, got, expected, problem
+        shown = repr(str(got)) if isinstance(got, Path) else repr(got)
+        super().__init__(f"{field}: {problem or f'expected {expected}, got {shown}'}")
+
+    def within(self, section: str) -> ConfigError:
+        """Return the same error with `section.` before the field's name."""
+        return ConfigError(f"{section}.{self.field}", self.got, self.expected, self.problem)
+
+
+class ConfigErrors(ConfigError):
+    """Several settings are wrong; `errors` holds one ConfigError each and the text has a line for each."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].field, errors[0].got, errors[0].expected, errors[0].problem)
+        self.errors = tuple(errors)
+        self.args = ("\n".join(str(error) for error in errors),)
+
+
+class DataError(TextclError):
+    """A file, or a line of it, is not the data that was asked for.
+
+    Args:
+        problem: What is wrong and what to do, in words.
+        file: The file or folder; None for data that came from memory.
+        line: Line number counted from 1, where one line is at fault.
+    """
+
+    def __init__(self, problem: str, file: str | Path | None = None, line: int | None = None) -> None:
+        self.problem, self.file, self.line = problem, file, line
+        place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
+        super().__init__(f"{place}{problem}")
+
+
+class ShapeError(TextclError, ValueError):
+    """An array or tensor has the wrong shape; `name` is the argument, `shape` what it had."""
+
+    def __init__(self, name: str, shape: Sequence[int], expected: str) -> None:
+        self.name, self.shape, self.expected = name, tuple(shape), expected
+        super().__init__(f"{name}: expected shape {expected}, got {tuple(shape)}")
+
+
+class ArtifactError(TextclError):
+    """A folder that textcl wrote is missing, damaged, or of another version or another model."""
+
+    def __init__(self, path: str | Path, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
+
+
+class MissingExtraError(TextclError, ImportError):
+    """A feature needs an optional package; the text has the command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature, self.extra = feature, extra
+        super().__init__(f"{feature} needs an optional package: pip install 'textcl[{extra}]'")

@@ -1,0 +1,36 @@
+"""How long work tells how far it is, without deciding who listens.
+
+Anything slow takes `progress: Progress = quiet` and reports counts to it. The command line passes `bar`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from tqdm import tqdm
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Opens one piece of long work: a description and how many units it has (None where nobody knows)."""
+
+    def __call__(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Return a context that yields `advance(units)`."""
+        ...
+
+
+@contextmanager
+def quiet(description: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG001 (the protocol's signature)
+    """Report nothing."""
+    yield lambda _units: None
+
+
+@contextmanager
+def bar(description: str, total: int | None) -> Iterator[Advance]:
+    """Show a bar with count, rate and time left on standard error; its last state stays."""
+    with tqdm(total=total, desc=description, file=sys.stderr, dynamic_ncols=True, mininterval=0.5) as shown:
+        yield shown.update
