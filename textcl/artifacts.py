@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,17 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_manifest(folder: Path, kind: str, version: int, facts: Mapping[str, Any]) -> None:
-    """Write manifest.json: kind, format version, facts, and size and SHA-256 of every other file in `folder`."""
+def write_manifest(
+    folder: Path, kind: str, version: int, facts: Mapping[str, Any], leave_out: Collection[str] = ()
+) -> None:
+    """Write manifest.json: kind, format version, facts, and size and SHA-256 of every other file in `folder`.
+
+    Files under the names in `leave_out` at the top of `folder` are not named: those may change or go.
+    """
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": checksum(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path.name != MANIFEST and path.relative_to(folder).parts[0] not in leave_out
     }
     manifest = {"kind": kind, "format_version": version, **facts, "files": files}
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")

@@ -6,7 +6,8 @@ TextclError
 ├── DataError            a file or a line of it that cannot be read as data
 ├── ShapeError           an array or tensor of the wrong shape (also a ValueError)
 ├── ArtifactError        a folder written by textcl that is missing, damaged or of another version
-└── MissingExtraError    an optional package that is not installed
+├── MissingExtraError    an optional package that is not installed
+└── PromiseError         nothing is wrong with the input, but a gate said no (exit code 1)
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class ConfigError(TextclError, ValueError):
         return ConfigError(f"{section}.{self.field}", self.got, self.expected, self.problem)
 
 
-class ConfigErrors(ConfigError):
+class ConfigErrors(ConfigError):  # noqa: N818 (the plural is the point)
     """Several settings are wrong; `errors` holds one ConfigError each and the text has a line for each."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
@@ -85,3 +86,7 @@ class MissingExtraError(TextclError, ImportError):
     def __init__(self, feature: str, extra: str) -> None:
         self.feature, self.extra = feature, extra
         super().__init__(f"{feature} needs an optional package: pip install 'textcl[{extra}]'")
+
+
+class PromiseError(TextclError):
+    """The input was right, but the outcome is not what was promised: quality, health, a number."""

@@ -1,7 +1,7 @@
 """(seed, epoch, row, view) → random numbers: the only source of randomness outside torch's dropout.
 
-Numbers are counter-based: each is a pure function of a key (what it is for) and a counter (row, position, draw). A batch
-and its single rows therefore agree, whatever the number of workers, their order, or a resume in between.
+Numbers are counter-based: each is a pure function of a key (what it is for) and a counter (row, position, draw). A
+batch and its single rows therefore agree, whatever the number of workers, their order, or a resume in between.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Measurements of textcl, one file a question, and the maker of the demo's data."""

@@ -1,0 +1,110 @@
+"""Definitions in plain loops, slow and obvious, that the code is held against."""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def float32(value):
+    """The float32 nearest to a number, as a float."""
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+def canonical(scored):
+    """Ids by float32 score descending, then by id descending; an insertion sort."""
+    ordered = []
+    for doc_id, score in scored:
+        key = (float32(score), doc_id)
+        place = 0
+        while place < len(ordered) and ordered[place] > key:
+            place += 1
+        ordered.insert(place, key)
+    return [doc_id for _score, doc_id in ordered]
+
+
+def exact_top(query, documents, doc_ids, k):
+    """The k best (id, score) of one query, inner products in exact arithmetic, rounded once."""
+    scored = []
+    for doc_id, document in zip(doc_ids, documents, strict=True):
+        total = Fraction(0)
+        for a, b in zip(query, document, strict=True):
+            total += Fraction(float(a)) * Fraction(float(b))
+        scored.append((doc_id, float32(float(total))))
+    by_id = dict(scored)
+    return [(doc_id, by_id[doc_id]) for doc_id in canonical(scored)[:k]]
+
+
+def precision(ranking, gains, k):
+    return sum(1 for doc_id in ranking[:k] if gains.get(doc_id, 0) >= 1) / k
+
+
+def recall(ranking, gains, k):
+    relevant = sum(1 for gain in gains.values() if gain >= 1)
+    found = sum(1 for doc_id in ranking[:k] if gains.get(doc_id, 0) >= 1)
+    return found / relevant if relevant else 0.0
+
+
+def hit_rate(ranking, gains, k):
+    for doc_id in ranking[:k]:
+        if gains.get(doc_id, 0) >= 1:
+            return 1.0
+    return 0.0
+
+
+def mrr(ranking, gains, k=None):
+    rank = 0
+    for doc_id in ranking:
+        rank += 1
+        if k is not None and rank > k:
+            break
+        if gains.get(doc_id, 0) >= 1:
+            return 1 / rank
+    return 0.0
+
+
+def average_precision(ranking, gains, k=None):
+    relevant = sum(1 for gain in gains.values() if gain >= 1)
+    total = 0.0
+    for rank in range(1, len(ranking if k is None else ranking[:k]) + 1):
+        if gains.get(ranking[rank - 1], 0) >= 1:
+            total += precision(ranking, gains, rank)
+    return total / relevant if relevant else 0.0
+
+
+def ndcg(ranking, gains, k=None):
+    def discounted(values):
+        total = 0.0
+        for rank, gain in enumerate(values, start=1):
+            total += max(gain, 0) / math.log2(rank + 1)
+        return total
+
+    ideal = discounted(sorted(gains.values(), reverse=True)[:k])
+    return discounted([gains.get(doc_id, 0) for doc_id in ranking[:k]]) / ideal if ideal else 0.0
+
+
+def correlation(first, second):
+    """Pearson's."""
+    mean_first, mean_second = sum(first) / len(first), sum(second) / len(second)
+    both = sum((a - mean_first) * (b - mean_second) for a, b in zip(first, second, strict=True))
+    spread_first = sum((a - mean_first) ** 2 for a in first)
+    spread_second = sum((b - mean_second) ** 2 for b in second)
+    return both / math.sqrt(spread_first * spread_second)
+
+
+def ranks(values):
+    """Ranks from 1, ties sharing the mean of theirs."""
+    found = []
+    for value in values:
+        below = sum(1 for other in values if other < value)
+        equal = sum(1 for other in values if other == value)
+        found.append(below + (equal + 1) / 2)
+    return found
+
+
+def cosine(first, second):
+    product = sum(a * b for a, b in zip(first, second, strict=True))
+    return product / math.sqrt(sum(a * a for a in first) * sum(b * b for b in second))

@@ -1,0 +1,72 @@
+"""textcl: from raw text to measured search.
+
+The public names are loaded when they are first used, so that `import textcl` takes no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+    from textcl.assemble.searching import Searcher, build_index, encode, open_searcher
+    from textcl.assemble.training import Run, train
+    from textcl.corpus.collection import Collection, read_collection
+    from textcl.encoder.load import load_encoder
+    from textcl.errors import ArtifactError, ConfigError, DataError, MissingExtraError, ShapeError, TextclError
+    from textcl.index.search import Hit
+    from textcl.recipe.reading import read_recipe
+
+_HOMES = {
+    "ArtifactError": "textcl.errors",
+    "Collection": "textcl.corpus.collection",
+    "ConfigError": "textcl.errors",
+    "DataError": "textcl.errors",
+    "Hit": "textcl.index.search",
+    "MissingExtraError": "textcl.errors",
+    "Run": "textcl.assemble.training",
+    "Searcher": "textcl.assemble.searching",
+    "ShapeError": "textcl.errors",
+    "TextclError": "textcl.errors",
+    "build_index": "textcl.assemble.searching",
+    "encode": "textcl.assemble.searching",
+    "evaluate_retrieval": "textcl.assemble.evaluating",
+    "evaluate_sts": "textcl.assemble.evaluating",
+    "load_encoder": "textcl.encoder.load",
+    "open_searcher": "textcl.assemble.searching",
+    "read_collection": "textcl.corpus.collection",
+    "read_recipe": "textcl.recipe.reading",
+    "train": "textcl.assemble.training",
+}
+
+__all__ = [
+    "ArtifactError",
+    "Collection",
+    "ConfigError",
+    "DataError",
+    "Hit",
+    "MissingExtraError",
+    "Run",
+    "Searcher",
+    "ShapeError",
+    "TextclError",
+    "build_index",
+    "encode",
+    "evaluate_retrieval",
+    "evaluate_sts",
+    "load_encoder",
+    "open_searcher",
+    "read_collection",
+    "read_recipe",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name stands for)
+    """Import the module behind a public name at its first use; sub-packages such as `textcl.losses` come too."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("corpus", "encoder", "errors", "evaluation", "index", "losses", "methods", "training", "views"):
+        return importlib.import_module(f"textcl.{name}")
+    raise AttributeError(f"module 'textcl' has no attribute {name!r}")

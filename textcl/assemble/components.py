@@ -1,0 +1,210 @@
+"""Recipe sections → encoder, views, pairs and method. Faults of a component get their section's name here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from textcl.corpus.collection import is_collection, read_texts
+from textcl.corpus.readers import Records, column_texts, pick_column, read_records
+from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
+from textcl.encoder.heads import Projector
+from textcl.encoder.load import load_encoder, tokenizer_of
+from textcl.errors import ConfigError, ConfigErrors
+from textcl.losses.info_nce import InfoNCE
+from textcl.methods.simclr import SimCLR
+from textcl.progress import Progress
+from textcl.recipe.models import (
+    CropView,
+    DataRecipe,
+    DropoutView,
+    EncoderRecipe,
+    InverseClozeView,
+    MaskView,
+    Recipe,
+    SimCLRRecipe,
+)
+from textcl.training.batches import PairSource, Side
+from textcl.training.schedules import SCHEDULES
+from textcl.views.cropping import Crop, InverseCloze
+from textcl.views.dropout import Dropout
+from textcl.views.fields import Fields
+from textcl.views.masking import Mask
+from textcl.views.view import Chain, PairView, View
+
+
+class Faults:
+    """Collects the ConfigErrors of several components, so that all are reported together."""
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+
+    @contextmanager
+    def of(self, section: str) -> Iterator[None]:
+        """Keep a ConfigError raised in the block, with `section.` before its field."""
+        try:
+            yield
+        except ConfigError as error:
+            self.errors.append(error.within(section))
+
+    def report(self) -> None:
+        """Raise what was collected."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise ConfigErrors(self.errors)
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """The two sides of N training pairs, and the labels of rows that mean the same.
+
+    Args:
+        anchors: N texts.
+        positives: N texts; the same list as `anchors` for single texts.
+        groups: (N, G) labels, as PairBatch has them.
+        notes: What a reader of the run should know about the data.
+    """
+
+    anchors: list[str]
+    positives: list[str]
+    groups: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+
+def make_encoder(recipe: EncoderRecipe, device: str) -> SentenceTransformer:
+    """Return the encoder of a recipe."""
+    return load_encoder(
+        recipe.model,
+        pooling=recipe.pooling,
+        max_tokens=recipe.max_tokens,
+        dropout=recipe.dropout,
+        prompts=recipe.prompts.model_dump(),
+        device=device,
+    )
+
+
+def make_view(recipe: DropoutView | MaskView | CropView, encoder: SentenceTransformer) -> View:
+    """Return one view of a recipe."""
+    if isinstance(recipe, MaskView):
+        mask_id = tokenizer_of(encoder).mask_token_id
+        if mask_id is None:
+            raise ConfigError("name", "mask", "another view: the encoder's tokenizer has no mask token")
+        return Mask(int(mask_id), recipe.rate)
+    if isinstance(recipe, CropView):
+        return Crop(recipe.min_fraction, recipe.max_fraction)
+    return Dropout()
+
+
+def make_pair_view(recipe: InverseClozeView | None) -> PairView | None:
+    """Return the view that makes both sides from one text, where the recipe has one."""
+    return None if recipe is None else InverseCloze(recipe.keep_rate)
+
+
+def make_method(recipe: SimCLRRecipe, encoder: SentenceTransformer) -> SimCLR:
+    """Return the method of a recipe around `encoder`."""
+    loss = InfoNCE(recipe.temperature, symmetric=recipe.symmetric, same_side=recipe.same_side)
+    projector = None
+    if recipe.projector is not None:
+        width = encoder.get_embedding_dimension() or 0
+        try:
+            projector = Projector(width, recipe.projector.hidden, recipe.projector.out)
+        except ConfigError as error:
+            raise error.within("projector") from None
+    return SimCLR(encoder, loss, projector)
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a recipe's encoder, views and method sections become."""
+
+    encoder: SentenceTransformer
+    first: View
+    second: View
+    pair: PairView | None
+    method: SimCLR
+
+
+def make_components(recipe: Recipe, device: str) -> Components:
+    """Return all components of a recipe; their faults come together."""
+    assert recipe.training.schedule in SCHEDULES  # the recipe's literals are the schedules' names
+    faults = Faults()
+    with faults.of("encoder"):
+        encoder = make_encoder(recipe.encoder, device)
+    if faults.errors:
+        # The other components need an encoder; the recipe's own one is at fault, so any will do to find theirs.
+        encoder = make_encoder(EncoderRecipe(model=recipe.encoder.model), device)
+    sides: dict[str, list[View]] = {"first": [], "second": []}
+    for side, views in (("first", recipe.views.first), ("second", recipe.views.second)):
+        for place, view in enumerate(views):
+            with faults.of(f"views.{side}.{place}"):
+                sides[side].append(make_view(view, encoder))
+    pair: PairView | None = None
+    with faults.of("views.pair"):
+        pair = make_pair_view(recipe.views.pair)
+    method = None
+    with faults.of("method"):
+        method = make_method(recipe.method, encoder)
+    faults.report()
+    assert method is not None
+    return Components(encoder, Chain(tuple(sides["first"])), Chain(tuple(sides["second"])), pair, method)
+
+
+def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts:
+    """Return the texts that a recipe's `data` section names."""
+    if is_collection(recipe.train):
+        texts = read_texts(recipe.train, column=recipe.column, limit=recipe.limit).texts
+        return TrainingTexts(texts, texts, _labels([texts]))
+    records = read_records(recipe.train, limit=recipe.limit, progress=progress)
+    notes = (f"{records.blank_lines} blank lines of {recipe.train} were left out",) if records.blank_lines else ()
+    labels = [] if recipe.group is None else [_group_labels(records, recipe.group)]
+    if recipe.columns is None:
+        texts = column_texts(records, pick_column(records, recipe.column))
+        return TrainingTexts(texts, texts, _labels([texts], labels), notes)
+    view = Fields(recipe.columns.anchor, recipe.columns.positive)
+    anchors, positives = view({name: column_texts(records, name) for name in (view.anchor, view.positive)})
+    return TrainingTexts(list(anchors), list(positives), _labels([anchors, positives], labels), notes)
+
+
+def _labels(texts: Sequence[Sequence[str]], groups: Sequence[Sequence[str]] = ()) -> NDArray[np.int64]:
+    """Return (N, G) labels: equal texts, on whichever side, have one label; equal groups another."""
+    numbers: dict[tuple[str, str], int] = {}
+    named = [("text", column) for column in texts] + [("group", column) for column in groups]
+    columns = [[numbers.setdefault((kind, value), len(numbers)) for value in column] for kind, column in named]
+    return np.array(columns, dtype=np.int64).T
+
+
+def _group_labels(records: Records, column: str) -> list[str]:
+    if column not in records.columns:
+        raise records.fault(f"no column {column!r} for data.group; there are: {', '.join(records.columns)}")
+    return [f"row {row}" if value is None else repr(value) for row, value in enumerate(records.dataset[column])]
+
+
+def make_source(texts: TrainingTexts, parts: Components, seed: int, progress: Progress) -> tuple[PairSource, int]:
+    """Return the source of training pairs, and how many texts are longer than the encoder's limit."""
+    encoder = parts.encoder
+    limit = encoder.max_seq_length or 512
+    prompts = encoder.prompts or {}
+    query, document = prompts.get("query") or "", prompts.get("document") or ""
+    single = texts.positives is texts.anchors
+    # One text is its own pair: both sides are documents then, as the index will see them.
+    first = _side(texts.anchors, document if single else query, parts.first, encoder, progress)
+    if single:
+        second = Side(first.tokens, first.prefix, first.suffix, parts.second)
+    else:
+        second = _side(texts.positives, document, parts.second, encoder, progress)
+    sides = (first,) if single else (first, second)
+    longer = sum(int((side.tokens.lengths > limit - len(side.prefix) - len(side.suffix)).sum()) for side in sides)
+    return PairSource(first, second, texts.groups, limit, seed, parts.pair), longer
+
+
+def _side(texts: list[str], prompt: str, view: View, encoder: SentenceTransformer, progress: Progress) -> Side:
+    tokenizer = tokenizer_of(encoder)
+    prefix, suffix = special_tokens(tokenizer, prompt)
+    tokens: TokenRows = tokenise(texts, tokenizer, prompt, progress)
+    return Side(tokens, prefix, suffix, view)

@@ -1,0 +1,105 @@
+"""`textcl demo`: the whole way from texts to measured search, on real data that the package carries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from textcl.artifacts import check_target, next_numbered
+from textcl.assemble.evaluating import DEFAULT_MEASURES, Say, rank_by_index, rank_collection, silent
+from textcl.assemble.searching import build_index
+from textcl.assemble.training import Run, train
+from textcl.corpus.collection import Texts, read_collection
+from textcl.encoder.load import load_encoder
+from textcl.evaluation.compare import Comparison, compare_runs
+from textcl.evaluation.runs import write_run
+from textcl.index.search import Hit
+from textcl.progress import Progress, quiet
+from textcl.recipe.reading import read_recipe
+
+QUESTIONS = (
+    "How can I tell whether my child has an ear infection?",
+    "Can this disease be passed on to my children?",
+    "What can be done against high blood pressure?",
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made and measured.
+
+    Args:
+        folder: Holds run/ (with the model, its journal and the resolved recipe), index/ and runs/ (TREC run files).
+        run: The training run.
+        comparison: Before and after on topics that training never saw.
+        answers: Each example question with its best documents.
+        seconds: Wall time of each step, by its name.
+    """
+
+    folder: Path
+    run: Run
+    comparison: Comparison
+    answers: dict[str, list[Hit]]
+    seconds: dict[str, float]
+
+
+def demo(
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    split: str = "test",
+    force: bool = False,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> Demo:
+    """Evaluate, train, index, evaluate again, search.
+
+    Args:
+        out: Folder for everything; None takes the next number under `runs`.
+        seed: Of order, views and dropout.
+        split: `test`, the topics to print, or `dev`, those on which settings are chosen.
+        force: Replace the folder.
+        progress: Told of texts and steps.
+        say: Told what happens, step by step.
+    """
+    folder = next_numbered(Path("runs"), "demo") if out is None else Path(out)
+    check_target(folder, force=force)
+    seconds: dict[str, float] = {}
+    data = Path(__file__).parents[1] / "demo_data"
+    settings = {"seed": seed, "data.train": str(data / "train.jsonl.gz"), "evaluation": None}
+    recipe = read_recipe(data / "demo.yaml", settings)
+    collection = read_collection(data / split, split)
+    say(
+        f"MedQuAD (CC BY 4.0): {len(collection.documents)} answers to search, {len(collection.queries)} questions "
+        "of topics that training never sees"
+    )
+    with _step("1/5 evaluate the base model", seconds, say):
+        base = load_encoder(recipe.encoder.model, max_tokens=recipe.encoder.max_tokens)
+        before = rank_collection(base, collection, DEFAULT_MEASURES, progress)
+    if note := before.note(recipe.encoder.max_tokens):
+        say(note)
+    with _step("2/5 train on the questions and answers of other topics", seconds, say):
+        run = train(recipe, out=folder, force=force, progress=progress, say=say)
+    with _step("3/5 build the index", seconds, say):
+        documents = Texts(collection.doc_ids, collection.documents, collection.name)
+        searcher = build_index(run.model, documents, out=folder / "index", progress=progress)
+    with _step("4/5 evaluate again, through the index", seconds, say):
+        after = rank_by_index(searcher, collection, DEFAULT_MEASURES, progress)
+        comparison = compare_runs(before.run, after.run, collection.qrels, DEFAULT_MEASURES, seed=seed)
+        write_run(folder / "runs" / "before.trec", before.run)
+        write_run(folder / "runs" / "after.trec", after.run)
+    with _step("5/5 ask three questions", seconds, say):
+        answers = {question: searcher.search(question, k=3) for question in QUESTIONS}
+    return Demo(folder, run, comparison, answers, seconds)
+
+
+@contextmanager
+def _step(name: str, seconds: dict[str, float], say: Callable[[str], None]) -> Iterator[None]:
+    say(name)
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+    say(f"    {seconds[name]:.0f} s")

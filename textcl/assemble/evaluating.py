@@ -1,0 +1,187 @@
+"""Encoder or index + judged collection → measures; encoder + graded pairs → correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from textcl.assemble.searching import Searcher, open_searcher
+from textcl.corpus.collection import Collection
+from textcl.corpus.readers import Records, check_column, column_texts, read_records
+from textcl.encoder.embed import embed_texts
+from textcl.encoder.load import load_encoder
+from textcl.errors import ConfigError, DataError
+from textcl.evaluation.measures import depth_of
+from textcl.evaluation.ranking import Run, top_documents
+from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
+from textcl.evaluation.sts import StsResult, score_sts
+from textcl.index.search import search_run
+from textcl.index.store import is_index
+from textcl.progress import Progress, quiet
+
+DEFAULT_MEASURES = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A run over a collection, and what was cut at the encoder's token limit to make it."""
+
+    run: Run
+    cut_queries: int
+    cut_documents: int
+
+    def note(self, limit: int | None) -> str | None:
+        """Return the sentence about cut texts, or None where nothing was cut."""
+        if not self.cut_queries and not self.cut_documents:
+            return None
+        return f"cut at {limit} tokens: {self.cut_documents} documents and {self.cut_queries} queries"
+
+
+def rank_collection(
+    encoder: SentenceTransformer, collection: Collection, measures: Sequence[str], progress: Progress = quiet
+) -> Ranked:
+    """Return the run of exact search over a collection, as deep as `measures` look."""
+    prompts = encoder.prompts or {}
+    documents = embed_texts(
+        encoder,
+        collection.documents,
+        prompt=prompts.get("document") or "",
+        progress=progress,
+        description="encode documents",
+    )
+    queries = embed_texts(
+        encoder, collection.queries, prompt=prompts.get("query") or "", progress=progress, description="encode queries"
+    )
+    run = top_documents(
+        queries.vectors, collection.query_ids, documents.vectors, collection.doc_ids, depth_of(measures)
+    )
+    return Ranked(run, queries.cut_texts, documents.cut_texts)
+
+
+def rank_by_index(
+    searcher: Searcher, collection: Collection, measures: Sequence[str], progress: Progress = quiet
+) -> Ranked:
+    """Return the run of an index's own search; its documents must be the collection's."""
+    judged = {doc_id for judgements in collection.qrels.values() for doc_id in judgements}
+    known = set(searcher.index.ids_of(np.arange(searcher.index.rows)))
+    if not judged & known:
+        raise DataError("holds none of the collection's judged documents; their ids must be equal", searcher.folder)
+    queries = searcher.embed(collection.queries, progress)
+    run = search_run(searcher.index, queries.vectors, collection.query_ids, depth_of(measures))
+    return Ranked(run, queries.cut_texts, 0)
+
+
+def evaluate_retrieval(
+    model: str | Path | SentenceTransformer | Searcher,
+    collection: Collection,
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    seed: int = 0,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> RetrievalResult:
+    """Return the measures of exact search with a model, or of an index's search, over a judged collection.
+
+    Args:
+        model: A model's folder or name, a loaded encoder, an index folder, or what `build_index` returned.
+        collection: As `read_collection` returns it.
+        measures: Such as "ndcg@10".
+        seed: Of the intervals' bootstrap.
+        progress: Told of texts encoded.
+        say: Told sentences about cut texts and missing documents.
+    """
+    depth_of(measures)  # a wrong measure is named before anything is encoded
+    if isinstance(model, str | Path):
+        model = model_or_index(model)
+    if isinstance(model, Searcher):
+        ranked, limit = rank_by_index(model, collection, measures, progress), model.encoder.max_seq_length
+    else:
+        ranked, limit = rank_collection(model, collection, measures, progress), model.max_seq_length
+    for note in (ranked.note(limit), missing_note(collection)):
+        if note:
+            say(note)
+    return evaluate_run(ranked.run, collection.qrels, measures, seed=seed)
+
+
+def model_or_index(path: str | Path, max_tokens: int | None = None) -> SentenceTransformer | Searcher:
+    """Open an index folder with its encoder, or load an encoder with `max_tokens` as its limit."""
+    if not is_index(Path(path)):
+        return load_encoder(path, max_tokens=max_tokens)
+    if max_tokens is not None:
+        raise ConfigError("max_tokens", problem="an index has the limit it was built with; build it with another model")
+    return open_searcher(path)
+
+
+def missing_note(collection: Collection) -> str | None:
+    """Return the sentence about judged documents and queries that the collection lacks, or None."""
+    if not collection.missing_documents and not collection.missing_queries:
+        return None
+    return (
+        f"{collection.name}: {collection.missing_documents} judged documents and {collection.missing_queries} judged "
+        "queries do not exist; they count as not found"
+    )
+
+
+def evaluate_sts(
+    model: str | Path | SentenceTransformer,
+    data: str | Path,
+    *,
+    columns: tuple[str, str, str] = ("sentence1", "sentence2", "score"),
+    split: str | None = None,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> StsResult:
+    """Return the correlations of cosine similarity with graded similarity of sentence pairs.
+
+    Args:
+        model: A model's folder or name, or a loaded encoder.
+        data: A file with a pair a row.
+        columns: Names of the two texts and of the grade.
+        split: Rows whose column `split` has this value; None takes all rows.
+        progress: Told of texts encoded.
+        say: Told how many texts were cut at the encoder's limit.
+
+    Raises:
+        DataError: If a column is missing, a grade is no number, or no row is in the split.
+    """
+    records = read_records(data)
+    first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
+    grades = _grades(records, columns[2])
+    chosen = np.arange(len(records)) if split is None else _rows_of_split(records, split)
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    sides = [
+        embed_texts(encoder, [side[row] for row in chosen], progress=progress, description=f"encode {name}")
+        for side, name in ((first, columns[0]), (second, columns[1]))
+    ]
+    if cut := sides[0].cut_texts + sides[1].cut_texts:
+        say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
+    return score_sts(sides[0].vectors, sides[1].vectors, grades[chosen])
+
+
+def _grades(records: Records, column: str) -> NDArray[np.float64]:
+    check_column(records, column)
+    grades = np.empty(len(records))
+    for row, value in enumerate(records.dataset[column]):
+        try:
+            grades[row] = float(value)
+        except (TypeError, ValueError):
+            raise records.fault(f"column {column!r}: expected a number, got {value!r}", row) from None
+    return grades
+
+
+def _rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
+    check_column(records, "split")
+    splits = list(records.dataset["split"])
+    if split not in splits:
+        raise records.fault(f"no row of split {split!r}; there are: {', '.join(sorted(set(map(str, splits))))}")
+    return np.flatnonzero(np.array(splits) == split)

@@ -1,0 +1,203 @@
+"""Texts and an encoder → vectors on disk, an index, and answers to questions in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from textcl.artifacts import check_target, read_manifest, whole_folder, write_manifest
+from textcl.corpus.collection import Texts, read_texts
+from textcl.encoder.embed import Embedded, embed_texts
+from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.errors import ArtifactError
+from textcl.evaluation.runs import write_run
+from textcl.index.build import build_index as write_index
+from textcl.index.search import Hit, search, search_run
+from textcl.index.store import Index, open_index
+from textcl.progress import Progress, quiet
+
+_VECTORS_KIND, _VECTORS_VERSION = "vectors", 1
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """An open index together with the encoder that made it: questions in words, documents back.
+
+    Args:
+        index: Open.
+        encoder: Its fingerprint and prompts are those the index was built with.
+        folder: The index folder.
+        notes: Sentences about its making, such as how many documents were cut.
+    """
+
+    index: Index
+    encoder: SentenceTransformer
+    folder: Path
+    notes: tuple[str, ...] = ()
+
+    def embed(self, queries: Sequence[str], progress: Progress = quiet) -> Embedded:
+        """Return the vectors of queries, with the query prompt."""
+        prompt = (self.encoder.prompts or {}).get("query") or ""
+        return embed_texts(self.encoder, queries, prompt=prompt, progress=progress, description="encode queries")
+
+    def search(self, query: str, k: int = 10, *, at_least: float | None = None) -> list[Hit]:
+        """Return the best `k` documents for one question, best first, those below `at_least` left out."""
+        return search(self.index, self.embed([query]).vectors, k, at_least=at_least)[0]
+
+
+def open_searcher(folder: str | Path, model: str | Path | None = None) -> Searcher:
+    """Open an index with its encoder.
+
+    Args:
+        folder: The index folder.
+        model: Where the encoder is now; None for where it was when the index was built.
+
+    Raises:
+        ArtifactError: If the index is damaged, or the encoder is missing or another one.
+    """
+    index = open_index(Path(folder))
+    facts = index.manifest["encoder"]
+    prompts = {"query": facts["query_prompt"], "document": facts["document_prompt"]}
+    encoder = load_encoder(str(model or facts["model"]), max_tokens=facts["max_tokens"], prompts=prompts)
+    index.check_encoder(describe_encoder(encoder, str(model or facts["model"])))
+    return Searcher(index, encoder, Path(folder))
+
+
+def encode(
+    model: str | Path,
+    source: str | Path,
+    *,
+    out: str | Path,
+    column: str | None = None,
+    limit: int | None = None,
+    force: bool = False,
+    progress: Progress = quiet,
+) -> tuple[Path, dict[str, Any]]:
+    """Write the unit-length vectors of a source's texts to a folder; return the folder and its manifest.
+
+    The folder holds vectors.npy (N, D) float32, texts.jsonl with ids and texts in the same order, and a manifest that
+    says which encoder made them. `build_index` takes it as its source.
+    """
+    target = Path(out)
+    check_target(target, force=force)
+    texts = read_texts(source, column=column, limit=limit)
+    encoder = load_encoder(model)
+    facts = describe_encoder(encoder, _where(model))
+    with whole_folder(target, force=force) as folder:
+        shape = (len(texts.texts), facts["dimension"])
+        vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+        made = embed_texts(encoder, texts.texts, prompt=facts["document_prompt"], out=vectors, progress=progress)
+        vectors.flush()
+        with (folder / "texts.jsonl").open("w", encoding="utf-8") as file:
+            for name, text in zip(texts.ids, texts.texts, strict=True):
+                file.write(json.dumps({"_id": name, "text": text}, ensure_ascii=False) + "\n")
+        manifest = {"rows": len(texts.ids), "source": texts.source, "cut_texts": made.cut_texts, "encoder": facts}
+        write_manifest(folder, _VECTORS_KIND, _VECTORS_VERSION, manifest)
+    return target, manifest
+
+
+def build_index(
+    model: str | Path | SentenceTransformer,
+    source: str | Path | Texts,
+    *,
+    out: str | Path,
+    column: str | None = None,
+    limit: int | None = None,
+    force: bool = False,
+    progress: Progress = quiet,
+) -> Searcher:
+    """Embed the texts of `source` and write an exact index of them; return it open, with its encoder.
+
+    Args:
+        model: A model's folder or name, or a loaded encoder.
+        source: What `read_texts` reads, texts already read, or the folder of an `encode` by the same model.
+        out: The index folder.
+        column: The column of texts, where the source has several.
+        limit: Read only the first rows.
+        force: Replace an index at `out`.
+        progress: Told of texts encoded and vectors added.
+
+    Raises:
+        ConfigError: If `out` exists.
+        DataError: If the source is at fault.
+        ArtifactError: If an `encode` folder was made by another model.
+    """
+    target = Path(out)
+    check_target(target, force=force)
+    encoded = isinstance(source, str | Path) and (Path(source) / "vectors.npy").is_file()
+    # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
+    texts = (
+        source
+        if isinstance(source, Texts)
+        else read_texts(
+            Path(source) / "texts.jsonl" if encoded else source, column=column, limit=None if encoded else limit
+        )
+    )
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    facts = describe_encoder(encoder, _where(model) if isinstance(model, str | Path) else _folder_of(encoder))
+    if encoded:
+        embedded = _read_encoded(Path(str(source)), facts)
+    else:
+        embedded = embed_texts(
+            encoder, texts.texts, prompt=facts["document_prompt"], progress=progress, description="encode documents"
+        )
+    index = write_index(
+        target,
+        vectors=embedded.vectors,
+        ids=texts.ids,
+        texts=texts.texts,
+        encoder=facts,
+        force=force,
+        progress=progress,
+    )
+    cut = embedded.cut_texts
+    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts.ids)} documents",) if cut else ()
+    return Searcher(index, encoder, target, notes)
+
+
+def _read_encoded(folder: Path, facts: dict[str, Any]) -> Embedded:
+    """Return the vectors of an `encode` folder, if the encoder with these facts made them."""
+    manifest = read_manifest(folder, _VECTORS_KIND, _VECTORS_VERSION)
+    made_by = manifest["encoder"]
+    for fact in ("fingerprint", "document_prompt"):
+        if made_by[fact] != facts[fact]:
+            problem = f"was encoded by another model ({made_by['model']}): its {fact} differs; encode again"
+            raise ArtifactError(folder, problem)
+    return Embedded(np.load(folder / "vectors.npy", mmap_mode="r"), manifest["cut_texts"])
+
+
+def _where(model: str | Path) -> str:
+    """Return a model's name, or its folder as a path that also holds from elsewhere."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else str(model)
+
+
+def _folder_of(encoder: SentenceTransformer) -> str:
+    """Return where a loaded encoder came from, as far as it knows."""
+    return str(getattr(cast(Any, encoder[0]).auto_model.config, "_name_or_path", "")) or "an encoder in memory"
+
+
+def search_file(
+    searcher: Searcher,
+    queries: Path,
+    run: Path,
+    *,
+    k: int = 10,
+    at_least: float | None = None,
+    progress: Progress = quiet,
+) -> int:
+    """Answer a file of queries as a TREC run file; return how many were asked.
+
+    A query without any document at or above `at_least` has no line in the run file.
+    """
+    asked = read_texts(queries)
+    answers = search_run(searcher.index, searcher.embed(asked.texts, progress).vectors, asked.ids, k)
+    if at_least is not None:
+        answers = {name: [hit for hit in ranking if hit[1] >= at_least] for name, ranking in answers.items()}
+    write_run(run, answers)
+    return len(asked.ids)

@@ -1,0 +1,301 @@
+"""`textcl train`: a recipe in, a run's folder out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from textcl.artifacts import check_target, fingerprint, next_numbered, whole_folder, write_manifest, write_whole
+from textcl.assemble.components import Components, TrainingTexts, make_components, make_source, read_training_texts
+from textcl.assemble.evaluating import Say, missing_note, rank_collection, silent
+from textcl.corpus.collection import Collection, read_collection
+from textcl.corpus.leaks import count_leaks
+from textcl.encoder.load import describe_encoder
+from textcl.errors import ArtifactError, ConfigError
+from textcl.evaluation.compare import Comparison, compare_results
+from textcl.evaluation.measures import depth_of
+from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
+from textcl.evaluation.runs import read_run, write_run
+from textcl.progress import Progress, quiet
+from textcl.recipe.models import Recipe, TrainingRecipe
+from textcl.recipe.reading import read_recipe, write_recipe
+from textcl.training.batches import Batches, PairSource
+from textcl.training.journal import read_journal
+from textcl.training.trainer import Trainer, TrainingResult, TrainingSettings
+
+_RUN_KIND, _RUN_VERSION = "run", 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run left.
+
+    Args:
+        folder: The run's folder.
+        model: The trained encoder's folder, for sentence-transformers and everything here that takes a model.
+        before: Measures of the encoder as it came, None without `evaluation`.
+        after: Measures of the trained encoder.
+        comparison: The differences with their paired intervals.
+        steps: Optimizer steps done.
+        kept_step: The step whose weights were kept.
+    """
+
+    folder: Path
+    model: Path
+    before: RetrievalResult | None
+    after: RetrievalResult | None
+    comparison: Comparison | None
+    steps: int
+    kept_step: int
+
+    @property
+    def measures(self) -> dict[str, dict[str, float]]:
+        """The trained encoder's measures with their intervals; empty without `evaluation`."""
+        return {} if self.after is None else self.after.to_json()
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """Every value that was measured on the way: step, name, value."""
+        return read_journal(self.folder / "journal.jsonl")
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    set: Mapping[str, object] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> Run:
+    """Train an encoder as a recipe says, and measure what that bought.
+
+    Nothing is written before the recipe, the data and the collection are known to be sound.
+
+    Args:
+        recipe: A recipe's file, or a Recipe.
+        set: Values by dotted field, put over the file's.
+        out: The run's folder; None takes the next number under `runs`.
+        resume: Continue the run in `out` from its newest checkpoint; the recipe must be the same.
+        force: Replace the run in `out`.
+        progress: Told of texts, steps and documents.
+        say: Told what a user should know: cut texts, leaks, where the run lies.
+
+    Raises:
+        ConfigError: For a wrong recipe, or an `out` that exists.
+        DataError: For wrong data.
+        ArtifactError: For a missing model, or a run that cannot be continued.
+        PromiseError: If training diverged.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set)
+    accelerator = _make_accelerator(recipe.training)
+    recipe = _resolved(recipe, accelerator)
+    first = accelerator.is_main_process
+    progress = progress if first else quiet
+    folder = _run_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
+    parts = make_components(recipe, str(accelerator.device))
+    texts = read_training_texts(recipe.data, progress)
+    collection = _read_collection(recipe)
+    source, longer = make_source(texts, parts, recipe.seed, progress)
+    settings = _settings(recipe, source, accelerator.num_processes)
+    trainer = Trainer(
+        parts.method,
+        Batches(source, recipe.training.batch_size, accelerator.process_index, accelerator.num_processes),
+        settings,
+        folder,
+        accelerator,
+        _development_measure(recipe, parts, collection, settings.steps),
+    )
+    if first:
+        _tell(recipe, texts, parts, collection, longer, say)
+        _open_folder(folder, recipe, resume=resume)
+    before = _before(folder, recipe, parts, collection, accelerator, progress)
+    result = trainer.train(resume=resume, progress=progress)
+    if not first:
+        return Run(folder, folder / "model", None, None, None, result.steps, result.kept_step)
+    return _finish(folder, recipe, parts, texts, collection, before, result, progress)
+
+
+def _make_accelerator(recipe: TrainingRecipe) -> Accelerator:
+    on_gpu = torch.cuda.is_available()
+    precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
+    return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+
+
+def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
+    """Return the recipe with what `auto` chose written out."""
+    precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": precision})})
+
+
+def _run_folder(out: str | Path | None, recipe: Recipe, *, resume: bool, force: bool) -> Path:
+    if out is None:
+        if resume:
+            raise ConfigError("out", problem="--resume needs --out, the folder of the run to continue")
+        return next_numbered(Path("runs"), "train")
+    folder = Path(out)
+    if not resume:
+        check_target(folder, force=force)
+        return folder
+    kept = folder / "recipe.yaml"
+    if not kept.is_file():
+        raise ArtifactError(folder, "no run to continue here (recipe.yaml is missing); start it without --resume")
+    if (folder / "manifest.json").exists():
+        raise ArtifactError(folder, "this run is complete; there is nothing to continue")
+    if read_recipe(kept) != recipe:
+        raise ArtifactError(
+            kept,
+            f"differs from the recipe given; continue with the same one: textcl train {kept} --out {folder} --resume",
+        )
+    return folder
+
+
+def _open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    if resume:
+        return
+    if folder.exists():
+        shutil.rmtree(folder)  # allowed by check_target, and everything that could be wrong has been looked at
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "runs").mkdir()
+    write_whole(folder / "recipe.yaml", write_recipe(recipe))
+
+
+def _read_collection(recipe: Recipe) -> Collection | None:
+    chosen = recipe.evaluation
+    if chosen is None:
+        return None
+    try:
+        depth_of(chosen.measures)
+    except ConfigError as error:
+        raise error.within("evaluation") from None
+    return read_collection(chosen.collection, chosen.split, allow_missing=chosen.allow_missing)
+
+
+def _settings(recipe: Recipe, source: PairSource, processes: int) -> TrainingSettings:
+    loop = recipe.training
+    per_epoch = max(1, len(source) // (min(loop.batch_size, len(source) // processes or 1) * processes))
+    steps = max(1, round(per_epoch * loop.epochs / loop.accumulate_steps))
+    steps = steps if loop.max_steps is None else min(steps, loop.max_steps)
+    return TrainingSettings(
+        steps=steps,
+        learning_rate=loop.learning_rate,
+        schedule=loop.schedule,
+        warmup_fraction=loop.warmup_fraction,
+        weight_decay=loop.weight_decay,
+        clip_norm=loop.clip_norm,
+        accumulate_steps=loop.accumulate_steps,
+        chunk_rows=loop.chunk_rows,
+        workers=loop.workers,
+        log_every=loop.log_every,
+        save_every=loop.save_every,
+        evaluate_every=loop.evaluate_every,
+        keep="last" if recipe.evaluation is None else recipe.evaluation.keep,
+        seed=recipe.seed,
+    )
+
+
+def _development_measure(recipe: Recipe, parts: Components, collection: Collection | None, steps: int) -> Any:  # noqa: ANN401
+    """Return the callable that measures the encoder on the way, or None where the last step is the only one asked."""
+    every = recipe.training.evaluate_every
+    if collection is None or recipe.evaluation is None or every is None or every > steps:
+        return None
+    measures = recipe.evaluation.measures
+
+    def evaluate() -> dict[str, float]:
+        run = rank_collection(parts.encoder, collection, measures).run
+        found = evaluate_run(run, collection.qrels, measures, resamples=1)
+        return {name: interval.mean for name, interval in found.measures.items()}
+
+    return evaluate
+
+
+def _tell(
+    recipe: Recipe, texts: TrainingTexts, parts: Components, collection: Collection | None, longer: int, say: Say
+) -> None:
+    """Say what was found in the data before the first step."""
+    single = texts.positives is texts.anchors
+    count = len(texts.anchors)
+    say(f"{count} training {'texts' if single else 'pairs'} from {recipe.data.train}")
+    for note in texts.notes:
+        say(note)
+    if longer:
+        total = count if single else 2 * count
+        say(
+            f"{longer} of {total} training texts are longer than {parts.encoder.max_seq_length} tokens; "
+            "what their views leave beyond that is cut"
+        )
+    if collection is not None:
+        relevant = {doc for judged in collection.qrels.values() for doc, gain in judged.items() if gain > 0}
+        documents = dict(zip(collection.doc_ids, collection.documents, strict=True))
+        evaluated = [*collection.queries, *(documents[doc] for doc in relevant if doc in documents)]
+        sides = [texts.anchors] if single else [texts.anchors, texts.positives]
+        leaks = count_leaks(sides, evaluated)
+        say(f"{leaks} of {count} training rows hold a text that is evaluated on (queries and their relevant documents)")
+        if missing := missing_note(collection):
+            say(missing)
+
+
+def _before(
+    folder: Path,
+    recipe: Recipe,
+    parts: Components,
+    collection: Collection | None,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> RetrievalResult | None:
+    """Return the measures of the encoder as it came; a resume reads its run back."""
+    found = None
+    if collection is not None and recipe.evaluation is not None and accelerator.is_main_process:
+        path = folder / "runs" / "before.trec"
+        if not path.exists():
+            write_run(path, rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress).run)
+        found = evaluate_run(read_run(path), collection.qrels, recipe.evaluation.measures, seed=recipe.seed)
+    accelerator.wait_for_everyone()
+    return found
+
+
+def _finish(
+    folder: Path,
+    recipe: Recipe,
+    parts: Components,
+    texts: TrainingTexts,
+    collection: Collection | None,
+    before: RetrievalResult | None,
+    result: TrainingResult,
+    progress: Progress,
+) -> Run:
+    """Write the model, the second evaluation and the manifest."""
+    with whole_folder(folder / "model", force=True) as partial:
+        parts.encoder.save_pretrained(str(partial), create_model_card=False)
+    after = comparison = None
+    if collection is not None and before is not None and recipe.evaluation is not None:
+        run = rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress).run
+        write_run(folder / "runs" / "after.trec", run)
+        after = evaluate_run(run, collection.qrels, recipe.evaluation.measures, seed=recipe.seed)
+        comparison = compare_results(before, after, seed=recipe.seed)
+        evaluation = {"before": before.to_json(), "after": after.to_json(), "difference": comparison.to_json()}
+        write_whole(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+    facts = {
+        "steps": result.steps,
+        "kept_step": result.kept_step,
+        "data": fingerprint([*texts.anchors, *texts.positives]),
+        "encoder": describe_encoder(parts.encoder, str((folder / "model").resolve())),
+        "versions": _versions(),
+    }
+    write_manifest(folder, _RUN_KIND, _RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})
+    return Run(folder, folder / "model", before, after, comparison, result.steps, result.kept_step)
+
+
+def _versions() -> dict[str, str]:
+    packages: Sequence[str] = ("textcl", "torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}

@@ -1,0 +1,64 @@
+"""Puts the commands together and turns what they raise into exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import cast
+
+import typer
+
+from textcl.cli import demo, encode, evaluate, index, recipe, search, train
+from textcl.errors import PromiseError, TextclError
+
+# typer carries click's UsageError with it, without a public name; BadParameter is its child.
+_Usage = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
+
+DONE, GATE, WRONG_INPUT, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="From raw text to measured search: train sentence encoders, build FAISS indexes, evaluate retrieval.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("encode")(encode.encode)
+app.command("search")(search.search)
+app.add_typer(index.app, name="index")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(recipe.app, name="recipe")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 a gate said no, 2 wrong input, 3 a bug of ours, 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; faults are on standard error, one line each."""
+    try:
+        returned = app(arguments, standalone_mode=False)
+    except PromiseError as error:
+        return _fault(error, GATE)
+    except TextclError as error:
+        return _fault(error, WRONG_INPUT)
+    except _Usage as error:
+        return _fault(error.format_message(), WRONG_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fault("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return DONE
+    except Exception:
+        traceback.print_exc()
+        return _fault("this is a bug in textcl: please report it with the lines above and the command", BUG)
+    return returned if isinstance(returned, int) else DONE
+
+
+def _fault(error: object, code: int) -> int:
+    for line in str(error).splitlines():
+        print(f"textcl: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,44 @@
+"""`textcl train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textcl.cli.output import say, show_comparison, show_json
+from textcl.progress import bar
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="YAML file")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value put over the recipe; repeatable")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; left out, a new one under runs/")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue --out from its last checkpoint")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the run in --out")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Train an encoder as a recipe says and measure what that bought."""
+    from textcl.assemble.training import train as run_training
+    from textcl.recipe.reading import parse_overrides
+
+    run = run_training(
+        recipe, set=parse_overrides(set_ or []), out=out, resume=resume, force=force, progress=bar, say=say
+    )
+    if json:
+        comparison = None if run.comparison is None else run.comparison.to_json()
+        show_json(
+            {
+                "run": str(run.folder),
+                "model": str(run.model),
+                "steps": run.steps,
+                "kept_step": run.kept_step,
+                "measures": run.measures,
+                "difference": comparison,
+            }
+        )
+        return
+    if run.comparison is not None:
+        show_comparison(run.comparison)
+    print(f"model: {run.model}")

@@ -1,0 +1,263 @@
+"""BEIR folders and TREC judgements → judged collections; any input of documents → ids and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from textcl.corpus.formats import TEXT_COLUMN, numbered_lines
+from textcl.corpus.readers import ID_COLUMNS, Records, check_column, column_texts, ids, pick_column, read_records
+from textcl.errors import DataError
+
+Qrels = dict[str, dict[str, int]]
+"""Query id → document id → judged relevance; at most 0 means not relevant."""
+
+_BEIR_HEADER = ["query-id", "corpus-id", "score"]
+_SHOWN_IDS = 5
+
+
+@dataclass(frozen=True)
+class Collection:
+    """N documents, Q judged queries and the judgements between them.
+
+    Args:
+        doc_ids: N different ids, in the file's order.
+        documents: N texts, title and text joined by one space; "" where a document has neither.
+        query_ids: Q different ids: the queries with at least one judgement in the split, in the file's order.
+        queries: Q texts.
+        qrels: All judgements of the split, also those on documents and queries that do not exist.
+        name: The folder's name.
+        missing_documents: Judged documents that do not exist; they can never be found, and count against recall.
+        unjudged_queries: Queries of the file that the split does not judge; they are left out.
+    """
+
+    doc_ids: list[str]
+    documents: list[str]
+    query_ids: list[str]
+    queries: list[str]
+    qrels: Qrels
+    name: str
+    missing_documents: int
+    unjudged_queries: int
+
+    @property
+    def missing_queries(self) -> int:
+        """Judged queries that do not exist; nobody can ask them, and they count as 0."""
+        return len(self.qrels.keys() - set(self.query_ids))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N texts with their ids, all different, in the order of `source`."""
+
+    ids: list[str]
+    texts: list[str]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    query_id: str
+    doc_id: str
+    score: int
+    line: int
+
+
+def is_collection(path: str | Path) -> bool:
+    """Tell whether `path` is a BEIR folder, one with a corpus.jsonl or corpus.jsonl.gz."""
+    return Path(path).is_dir() and _existing(Path(path) / "corpus.jsonl") is not None
+
+
+def read_collection(
+    folder: str | Path, split: str = "test", *, allow_missing: bool = False, cache: Path | None = None
+) -> Collection:
+    """Read a BEIR folder: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, each also with .gz.
+
+    Args:
+        folder: Where they are.
+        split: Which judgements.
+        allow_missing: Keep judgements on documents and queries that do not exist, instead of raising. They stay in
+            `qrels`: what cannot be found is not found.
+        cache: Folder for the Arrow copies, as in `read_records`.
+
+    Raises:
+        DataError: If a file is missing or wrong, ids repeat, judgements disagree or name what does not exist, or no
+            query of the folder is judged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("no such folder; expected one with corpus.jsonl, queries.jsonl and qrels/", folder)
+    corpus, queries = _required(folder / "corpus.jsonl"), _required(folder / "queries.jsonl")
+    qrels_path = _split_file(folder, split)
+    judgements = _read_judgements(qrels_path)
+    doc_ids, documents = _documents(read_records(corpus, cache=cache))
+    all_query_ids, all_queries = _queries(read_records(queries, cache=cache))
+    missing = _check_known(judgements, set(doc_ids), set(all_query_ids), qrels_path, allow_missing=allow_missing)
+    qrels = _qrels(judgements)
+    judged = [(name, text) for name, text in zip(all_query_ids, all_queries, strict=True) if name in qrels]
+    if not judged:
+        raise DataError(f"no judged query: none of its query ids is in {queries}", qrels_path)
+    return Collection(
+        doc_ids=doc_ids,
+        documents=documents,
+        query_ids=[name for name, _text in judged],
+        queries=[text for _name, text in judged],
+        qrels=qrels,
+        name=folder.resolve().name,
+        missing_documents=missing,
+        unjudged_queries=len(all_queries) - len(judged),
+    )
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """Read judgements: BEIR's tsv with its header, or TREC's four columns (query, iteration, document, relevance).
+
+    Queries and documents come in the file's order. A judgement that is given twice, alike, counts once.
+
+    Raises:
+        DataError: If the file is missing or has no judgement, a line has another form, or two judgements disagree.
+    """
+    if not Path(path).is_file():
+        raise DataError("no such file", path)
+    return _qrels(_read_judgements(Path(path)))
+
+
+def read_texts(
+    source: str | Path, *, column: str | None = None, limit: int | None = None, cache: Path | None = None
+) -> Texts:
+    """Read documents from a BEIR folder (its corpus) or from anything that `read_records` reads.
+
+    Args:
+        source: The folder, file or hub name.
+        column: The column of texts; None for the one that `pick_column` finds, and in a BEIR folder for title and text
+            joined by one space.
+        limit: Read only the first rows; None for all.
+        cache: Folder for the Arrow copy, as in `read_records`.
+
+    Raises:
+        DataError: As `read_records`, `column_texts` and `ids` raise it; or if a folder is no BEIR folder.
+    """
+    if not Path(source).is_dir():
+        records = read_records(source, limit=limit, cache=cache)
+        return Texts(ids(records), column_texts(records, pick_column(records, column)), str(source))
+    if not is_collection(source):
+        raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a file or a BEIR folder", source)
+    records = read_records(_required(Path(source) / "corpus.jsonl"), limit=limit, cache=cache)
+    doc_ids, documents = _documents(records)
+    return Texts(doc_ids, documents if column is None else column_texts(records, column), str(source))
+
+
+def _existing(path: Path) -> Path | None:
+    """Return `path`, or the same with .gz, whichever is there."""
+    return next((found for found in (path, path.with_name(f"{path.name}.gz")) if found.is_file()), None)
+
+
+def _required(path: Path) -> Path:
+    found = _existing(path)
+    if found is None:
+        raise DataError("no such file, nor with .gz; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/", path)
+    return found
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    path = folder / "qrels" / f"{split}.tsv"
+    found = _existing(path)
+    if found is None:
+        names = sorted({other.name.split(".tsv")[0] for other in path.parent.glob("*.tsv*")})
+        raise DataError(f"no such file, nor with .gz; splits here: {', '.join(names) or 'none'}", path)
+    return found
+
+
+def _documents(records: Records) -> tuple[list[str], list[str]]:
+    # Published collections have documents without a text; as they are judged, they stay, and are found or not.
+    texts = column_texts(records, TEXT_COLUMN, allow_empty=True)
+    titles = column_texts(records, "title", allow_empty=True) if "title" in records.columns else [""] * len(records)
+    joined = [f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True)]
+    return _own_ids(records), joined
+
+
+def _queries(records: Records) -> tuple[list[str], list[str]]:
+    return _own_ids(records), column_texts(records, TEXT_COLUMN)
+
+
+def _own_ids(records: Records) -> list[str]:
+    if not any(name in records.columns for name in ID_COLUMNS):
+        check_column(records, ID_COLUMNS[0])
+    return ids(records)
+
+
+def _read_judgements(path: Path) -> list[_Judgement]:
+    """Read the judgements of a file in their order; those given twice stay."""
+    judgements: list[_Judgement] = []
+    with closing(numbered_lines(path)) as lines:
+        content = ((number, line.rstrip("\r\n")) for number, line in lines if line.strip())
+        first = next(content, None)
+        if first is None:
+            raise DataError("has no judgement; expected at least one", path)
+        is_beir = [name.strip().lower().replace("_", "-") for name in first[1].split("\t")] == _BEIR_HEADER
+        for number, line in content if is_beir else chain([first], content):
+            fields = line.split("\t") if is_beir else line.split()
+            judgements.append(_judgement(fields, is_beir, path, number))
+    if not judgements:
+        raise DataError("has no judgement below its header; expected at least one", path)
+    _check_agreement(judgements, path)
+    return judgements
+
+
+def _judgement(fields: Sequence[str], is_beir: bool, path: Path, line: int) -> _Judgement:
+    if is_beir and len(fields) == 3:
+        query_id, doc_id, score = fields
+    elif not is_beir and len(fields) == 4:
+        query_id, _iteration, doc_id, score = fields
+    else:
+        form = "3 fields with tabs between" if is_beir else f"the header {' '.join(_BEIR_HEADER)}, or TREC's 4 columns"
+        raise DataError(f"expected {form}, got {len(fields)} fields", path, line)
+    try:
+        return _Judgement(query_id, doc_id, int(score), line)
+    except ValueError as error:
+        raise DataError(f"invalid score {score!r}; expected a whole number", path, line) from error
+
+
+def _qrels(judgements: Sequence[_Judgement]) -> Qrels:
+    qrels: Qrels = {}
+    for one in judgements:
+        qrels.setdefault(one.query_id, {})[one.doc_id] = one.score
+    return qrels
+
+
+def _check_agreement(judgements: Sequence[_Judgement], path: Path) -> None:
+    first: dict[tuple[str, str], _Judgement] = {}
+    for one in judgements:
+        before = first.setdefault((one.query_id, one.doc_id), one)
+        if before.score != one.score:
+            problem = f"query {one.query_id!r} and document {one.doc_id!r} have score {one.score} here"
+            raise DataError(f"{problem} and {before.score} on line {before.line}; keep one", path, one.line)
+
+
+def _check_known(
+    judgements: Sequence[_Judgement], doc_ids: set[str], query_ids: set[str], path: Path, *, allow_missing: bool
+) -> int:
+    """Return how many judged documents are not in `doc_ids`; raise one error for all unknown names unless allowed."""
+    documents: dict[str, int] = {}
+    queries: dict[str, int] = {}
+    for one in judgements:
+        if one.doc_id not in doc_ids:
+            documents.setdefault(one.doc_id, one.line)
+        if one.query_id not in query_ids:
+            queries.setdefault(one.query_id, one.line)
+    if not allow_missing and (documents or queries):
+        parts = [_unknown("documents", documents, "corpus"), _unknown("queries", queries, "query file")]
+        problem = " and ".join(part for part in parts if part)
+        hint = "mend the files, or add --allow-missing to count what is missing as not found"
+        raise DataError(f"{problem}; {hint}", path, min([*documents.values(), *queries.values()]))
+    return len(documents)
+
+
+def _unknown(what: str, lines: dict[str, int], place: str) -> str:
+    if not lines:
+        return ""
+    shown = ", ".join(repr(name) for name in list(lines)[:_SHOWN_IDS])
+    return f"{len(lines)} judged {what} not in the {place}: {shown}{', …' if len(lines) > _SHOWN_IDS else ''}"

