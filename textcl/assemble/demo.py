@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ def demo(
     out: str | Path | None = None,
     seed: int = 0,
     split: str = "test",
+    overrides: Mapping[str, object] | None = None,
     force: bool = False,
     progress: Progress = quiet,
     say: Say = silent,
@@ -61,6 +62,7 @@ def demo(
         out: Folder for everything; None takes the next number under `runs`.
         seed: Of order, views and dropout.
         split: `test`, the topics to print, or `dev`, those on which settings are chosen.
+        overrides: Values by dotted field, put over the demo's recipe.
         force: Replace the folder.
         progress: Told of texts and steps.
         say: Told what happens, step by step.
@@ -69,7 +71,7 @@ def demo(
     check_target(folder, force=force)
     seconds: dict[str, float] = {}
     data = Path(__file__).parents[1] / "demo_data"
-    settings = {"seed": seed, "data.train": str(data / "train.jsonl.gz"), "evaluation": None}
+    settings = {"seed": seed, "data.train": str(data / "train.jsonl.gz"), "evaluation": None, **(overrides or {})}
     recipe = read_recipe(data / "demo.yaml", settings)
     collection = read_collection(data / split, split)
     say(
