@@ -3,8 +3,8 @@
     python -m benchmarks.recipes --data FOLDER
 
 masking.yaml and simcse_unsupervised.yaml train on lines of wiki-sentences, pairs.yaml on the demo's questions and
-answers. Each model is measured before and after on SciFact (through an index that is built for it), on STS-B test, and for pairs
-on the demo's dev topics.
+answers. Each model is measured before and after on SciFact (through an index that is built for it), on STS-B test, and
+for pairs on the demo's dev topics.
 """
 
 from __future__ import annotations

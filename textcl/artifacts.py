@@ -6,6 +6,8 @@ also after a kill at any moment. The manifest names every file with its checksum
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
@@ -19,25 +21,40 @@ from typing import Any
 from textcl.errors import ArtifactError, ConfigError
 
 MANIFEST = "manifest.json"
+_FROM_HERE = -100  # AT_FDCWD and RENAME_EXCHANGE of Linux
+_RENAME_EXCHANGE = 2
 
 
 def check_target(target: Path, *, force: bool = False, field: str = "out") -> None:
     """Raise ConfigError if `target` exists and may not be replaced; call it before long work starts.
 
-    With `force` only an empty folder or one that textcl wrote (it has a manifest or a recipe) is replaced, so that a
-    mistyped path cannot cost anything else.
+    With `force` only an empty folder or one that textcl wrote (it has a manifest of ours, a recipe or a model) is
+    replaced, so that a mistyped path cannot cost anything else. What a kill left of an earlier replacement is mended
+    first, so that an old folder that only waits to be put back counts as there.
     """
+    _sweep(target)
     if not target.exists():
         return
-    ours = target.is_dir() and (_has_any(target, MANIFEST, "recipe.yaml", "modules.json") or not any(target.iterdir()))
     if not force:
         raise ConfigError(field, problem=f"{target} exists already; name another folder, or add --force to replace it")
-    if not ours:
+    if not _is_ours(target):
         raise ConfigError(field, problem=f"{target} was not written by textcl, so --force does not replace it")
 
 
-def _has_any(folder: Path, *names: str) -> bool:
-    return any((folder / name).exists() for name in names)
+def _is_ours(target: Path) -> bool:
+    if not target.is_dir():
+        return False
+    known = (target / "recipe.yaml").is_file() or (target / "modules.json").is_file()
+    return known or _has_manifest(target) or not any(target.iterdir())
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Tell whether the manifest is one of ours: browser extensions and web pages have a manifest.json too."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and "kind" in manifest
 
 
 def next_numbered(parent: Path, name: str) -> Path:
@@ -54,29 +71,40 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
 
     Args:
         target: The final place; its parents are made.
-        force: Replace what stands there. The old folder is moved aside before and removed after the rename.
+        force: Replace what stands there: the two change places in one step, then the old one is removed.
 
     Raises:
         ConfigError: If `target` exists and `force` does not allow to replace it.
     """
     check_target(target, force=force)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
     partial = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir()
     try:
         yield partial
         _flush_tree(partial)
-        if target.exists():
+        if not target.exists():
+            partial.rename(target)
+        elif not _exchange(partial, target):
             aside = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex[:8]}")
             target.rename(aside)
             partial.rename(target)
             shutil.rmtree(aside)
-        else:
-            partial.rename(target)
         _flush_folder(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders change places in one step; return False where the system cannot.
+
+    Two renames would leave a moment at which a kill takes both away from a reader.
+    """
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if swap is None:
+        return False
+    done: int = swap(_FROM_HERE, os.fsencode(first), _FROM_HERE, os.fsencode(second), _RENAME_EXCHANGE)
+    return done == 0
 
 
 def _sweep(target: Path) -> None:
@@ -84,7 +112,7 @@ def _sweep(target: Path) -> None:
 
     Partial folders stay: they may belong to a process that is still running.
     """
-    for aside in sorted(target.parent.glob(f".{target.name}.replaced-*")):
+    for aside in sorted(target.parent.glob(f".{glob.escape(target.name)}.replaced-*")):
         if target.exists():
             shutil.rmtree(aside)
         else:
@@ -133,7 +161,7 @@ def write_manifest(
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": checksum(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST and path.relative_to(folder).parts[0] not in leave_out
+        if path.is_file() and path != folder / MANIFEST and path.relative_to(folder).parts[0] not in leave_out
     }
     manifest = {"kind": kind, "format_version": version, **facts, "files": files}
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")

@@ -166,7 +166,10 @@ def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts
     if recipe.columns is None:
         texts = column_texts(records, pick_column(records, recipe.column))
         return TrainingTexts(texts, texts, _labels([texts], labels), notes)
-    view = Fields(recipe.columns.anchor, recipe.columns.positive)
+    try:
+        view = Fields(recipe.columns.anchor, recipe.columns.positive)
+    except ConfigError as error:
+        raise error.within("data.columns") from None
     anchors, positives = view({name: column_texts(records, name) for name in (view.anchor, view.positive)})
     return TrainingTexts(list(anchors), list(positives), _labels([anchors, positives], labels), notes)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from textcl.assemble.notes import missing_note
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.collection import Collection
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
@@ -120,16 +121,6 @@ def model_or_index(path: str | Path, max_tokens: int | None = None) -> SentenceT
     if max_tokens is not None:
         raise ConfigError("max_tokens", problem="an index has the limit it was built with; build it with another model")
     return open_searcher(path)
-
-
-def missing_note(collection: Collection) -> str | None:
-    """Return the sentence about judged documents and queries that the collection lacks, or None."""
-    if not collection.missing_documents and not collection.missing_queries:
-        return None
-    return (
-        f"{collection.name}: {collection.missing_documents} judged documents and {collection.missing_queries} judged "
-        "queries do not exist; they count as not found"
-    )
 
 
 def evaluate_sts(

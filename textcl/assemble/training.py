@@ -16,10 +16,10 @@ from accelerate import Accelerator
 
 from textcl.artifacts import check_target, fingerprint, next_numbered, whole_folder, write_manifest, write_whole
 from textcl.assemble.components import Components, TrainingTexts, make_components, make_source, read_training_texts
-from textcl.assemble.evaluating import Say, missing_note, rank_collection, silent
+from textcl.assemble.evaluating import Say, rank_collection, silent
+from textcl.assemble.notes import leak_note, missing_note
 from textcl.corpus.collection import Collection, read_collection
-from textcl.corpus.leaks import count_leaks
-from textcl.encoder.load import describe_encoder
+from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.errors import ArtifactError, ConfigError
 from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import depth_of
@@ -110,7 +110,7 @@ def train(
     settings = _settings(recipe, source, accelerator.num_processes)
     trainer = Trainer(
         parts.method,
-        Batches(source, recipe.training.batch_size, accelerator.process_index, accelerator.num_processes),
+        _batches(source, recipe.training.batch_size, accelerator),
         settings,
         folder,
         accelerator,
@@ -181,6 +181,13 @@ def _read_collection(recipe: Recipe) -> Collection | None:
     return read_collection(chosen.collection, chosen.split, allow_missing=chosen.allow_missing)
 
 
+def _batches(source: PairSource, batch_size: int, accelerator: Accelerator) -> Batches:
+    try:
+        return Batches(source, batch_size, accelerator.process_index, accelerator.num_processes)
+    except ConfigError as error:
+        raise error.within("training") from None
+
+
 def _settings(recipe: Recipe, source: PairSource, processes: int) -> TrainingSettings:
     loop = recipe.training
     per_epoch = max(1, len(source) // (min(loop.batch_size, len(source) // processes or 1) * processes))
@@ -235,12 +242,7 @@ def _tell(
             "what their views leave beyond that is cut"
         )
     if collection is not None:
-        relevant = {doc for judged in collection.qrels.values() for doc, gain in judged.items() if gain > 0}
-        documents = dict(zip(collection.doc_ids, collection.documents, strict=True))
-        evaluated = [*collection.queries, *(documents[doc] for doc in relevant if doc in documents)]
-        sides = [texts.anchors] if single else [texts.anchors, texts.positives]
-        leaks = count_leaks(sides, evaluated)
-        say(f"{leaks} of {count} training rows hold a text that is evaluated on (queries and their relevant documents)")
+        say(leak_note([texts.anchors] if single else [texts.anchors, texts.positives], collection))
         if missing := missing_note(collection):
             say(missing)
 
@@ -276,7 +278,7 @@ def _finish(
 ) -> Run:
     """Write the model, the second evaluation and the manifest."""
     with whole_folder(folder / "model", force=True) as partial:
-        parts.encoder.save_pretrained(str(partial), create_model_card=False)
+        save_encoder(parts.encoder, partial)
     after = comparison = None
     if collection is not None and before is not None and recipe.evaluation is not None:
         run = rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress).run

@@ -20,12 +20,16 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Train an encoder as a recipe says and measure what that bought."""
+    from accelerate import PartialState
+
     from textcl.assemble.training import train as run_training
     from textcl.recipe.reading import parse_overrides
 
     run = run_training(
         recipe, set=parse_overrides(set_ or []), out=out, resume=resume, force=force, progress=bar, say=say
     )
+    if not PartialState().is_main_process:
+        return
     if json:
         comparison = None if run.comparison is None else run.comparison.to_json()
         show_json(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.errors import ShapeError
+from textcl.errors import ConfigError, ShapeError
 from textcl.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -78,8 +78,16 @@ class TokenRows:
         return TokenRows(self.ids[kept], offsets, self.marks[kept])
 
     def wrapped(self, prefix: Sequence[int], suffix: Sequence[int], max_tokens: int) -> TokenRows:
-        """Return rows of `prefix`, as many tokens as `max_tokens` leaves room for, and `suffix`."""
-        body = self.cut(max_tokens - len(prefix) - len(suffix))
+        """Return rows of `prefix`, as many tokens as `max_tokens` leaves room for, and `suffix`.
+
+        Raises:
+            ConfigError: If there is no room for a single token.
+        """
+        room = max_tokens - len(prefix) - len(suffix)
+        if room < 1:
+            taken = len(prefix) + len(suffix)
+            raise ConfigError("max_tokens", max_tokens, f"more than the {taken} of the prompt and the special tokens")
+        body = self.cut(room)
         lengths = body.lengths + len(prefix) + len(suffix)
         offsets = offsets_of(lengths)
         ids = np.empty(offsets[-1], dtype=np.int32)
@@ -142,7 +150,10 @@ def _tokenise_chunk(texts: list[str], tokenizer: PreTrainedTokenizerBase, prompt
     encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings
     starts = [_text_start(encoding, prompt_length) for encoding in encodings]
     ids = [encoding.ids[start:] for encoding, start in zip(encodings, starts, strict=True)]
-    marks = [_marks(text, encoding)[start:] for text, encoding, start in zip(texts, encodings, starts, strict=True)]
+    marks = [
+        _marks(text, encoding, prompt_length)[start:]
+        for text, encoding, start in zip(texts, encodings, starts, strict=True)
+    ]
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     flat = np.fromiter((token for row in ids for token in row), dtype=np.int32, count=int(lengths.sum()))
     return TokenRows(flat, offsets_of(lengths), np.concatenate(marks))
@@ -155,14 +166,14 @@ def _text_start(encoding: Encoding, prompt_length: int) -> int:
     return sum(1 for _, end in encoding.offsets if 0 < end <= prompt_length)
 
 
-def _marks(text: str, encoding: Encoding) -> NDArray[np.uint8]:
+def _marks(text: str, encoding: Encoding, prompt_length: int) -> NDArray[np.uint8]:
     if not encoding.ids:
         return np.empty(0, np.uint8)
     words = np.array([-1 if word is None else word for word in encoding.word_ids])
     marks: NDArray[np.uint8] = (np.diff(words, prepend=-2) != 0).astype(np.uint8)  # WORD_START is bit 0
     # A token may hold the space before its word, so the first token that ends behind a sentence's start is meant.
     ends = np.array([end for _, end in encoding.offsets])
-    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text))]
+    starts = [prompt_length, *(match.end() for match in _SENTENCE_END.finditer(text, prompt_length))]
     first = np.searchsorted(ends, starts, side="right")
     marks[first[first < len(marks)]] |= SENTENCE_START
     return marks

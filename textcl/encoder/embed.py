@@ -49,6 +49,7 @@ def embed_texts(
     """
     prefix, suffix = special_tokens(tokenizer_of(encoder), prompt)
     limit = encoder.max_seq_length or 512
+    prompt_tokens = len(prefix) if prompt else 0
     vectors = np.empty((len(texts), encoder.get_embedding_dimension() or 0), np.float32) if out is None else out
     was_training, cut_texts = encoder.training, 0
     encoder.eval()
@@ -60,7 +61,7 @@ def embed_texts(
                 wrapped = rows.wrapped(prefix, suffix, limit)
                 order = np.argsort(wrapped.lengths, kind="stable")
                 for piece in np.array_split(order, max(1, len(order) // 64)):
-                    embeddings = forward_rows(encoder, wrapped.take(piece), prompt_tokens=len(prefix))
+                    embeddings = forward_rows(encoder, wrapped.take(piece), prompt_tokens=prompt_tokens)
                     vectors[start + piece] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
                     advance(len(piece))
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -51,10 +52,10 @@ def load_encoder(
     """
     _check(pooling, max_tokens, dropout)
     path = _locate(str(model))
-    with _quiet_loading():
+    with _quiet_libraries():
         try:
             encoder = SentenceTransformer(path, device=str(device), trust_remote_code=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ArtifactError(model, f"cannot be opened as an encoder: {reason}") from error
     if not isinstance(encoder[0], Transformer) or not getattr(encoder.tokenizer, "is_fast", False):
@@ -102,8 +103,8 @@ def _embedded_folder() -> Path:
 
 
 @contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep the loading bars and advice of the libraries from the user's screen; errors still raise."""
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the bars and the advice of the libraries from the user's screen; errors still raise."""
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     from transformers.utils import logging as transformers_logging
@@ -123,10 +124,18 @@ def _quiet_loading() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def save_encoder(encoder: SentenceTransformer, folder: Path) -> None:
+    """Write a sentence-transformers model into `folder`, which exists."""
+    with _quiet_libraries():
+        encoder.save_pretrained(str(folder), create_model_card=False)
+
+
 def _set_pooling(encoder: SentenceTransformer, mode: str) -> None:
     for index, module in enumerate(encoder):
         if isinstance(module, Pooling):
-            encoder[index] = Pooling(module.embedding_dimension, pooling_mode=mode)
+            encoder[index] = Pooling(
+                module.embedding_dimension, pooling_mode=mode, include_prompt=module.include_prompt
+            )
             return
     raise ConfigError("pooling", mode, "null for a model without a pooling module")
 
@@ -143,8 +152,10 @@ def set_dropout(encoder: SentenceTransformer, rate: float) -> None:
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = rate
-        elif isinstance(getattr(module, "attention_dropout", None), float):
-            cast(Any, module).attention_dropout = rate
+        # Some architectures call the function with a number of their own, such as ModernBERT's and T5's attention.
+        for name in ("attention_dropout", "activation_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
 
 
 def tokenizer_of(encoder: SentenceTransformer) -> PreTrainedTokenizerBase:

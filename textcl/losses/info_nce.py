@@ -44,11 +44,9 @@ class InfoNCE(nn.Module):
         Raises:
             ShapeError: If the shapes do not fit each other.
         """
-        if anchor.ndim != 2 or positive.shape != anchor.shape:
-            raise ShapeError("positive", positive.shape, f"{tuple(anchor.shape)}, as the anchor has")
-        # Half precision has too few digits for a softmax over similarities divided by a small temperature.
-        anchor, positive = (F.normalize(side.float(), dim=-1) for side in (anchor, positive))
-        negatives = None if negatives is None else F.normalize(negatives.float(), dim=-1)
+        _check_shapes(anchor, positive, negatives, same)
+        anchor, positive = _unit_rows(anchor), _unit_rows(positive)
+        negatives = None if negatives is None else _unit_rows(negatives)
         loss = self._one_way(anchor, positive, negatives, same)
         if not self.symmetric:
             return loss
@@ -64,3 +62,22 @@ class InfoNCE(nn.Module):
         if negatives is not None:
             logits.append(anchor @ negatives.T)  # (B, K)
         return F.cross_entropy(torch.cat(logits, dim=1) / self.temperature, own)
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    """Return the rows at unit length, in float32 at least.
+
+    Half precision has too few digits for a softmax over similarities that are divided by a small temperature.
+    """
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
+
+
+def _check_shapes(anchor: Tensor, positive: Tensor, negatives: Tensor | None, same: Tensor | None) -> None:
+    if anchor.ndim != 2 or len(anchor) == 0:
+        raise ShapeError("anchor", anchor.shape, "(B, D), B at least 1")
+    if positive.shape != anchor.shape:
+        raise ShapeError("positive", positive.shape, f"{tuple(anchor.shape)}, as the anchor has")
+    if negatives is not None and (negatives.ndim != 2 or negatives.shape[1] != anchor.shape[1]):
+        raise ShapeError("negatives", negatives.shape, f"(K, {anchor.shape[1]})")
+    if same is not None and same.shape != (len(anchor), len(anchor)):
+        raise ShapeError("same", same.shape, f"({len(anchor)}, {len(anchor)})")

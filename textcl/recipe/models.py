@@ -22,7 +22,7 @@ from pydantic import (
 class StrictModel(BaseModel):
     """Takes no unknown key and converts nothing but whole numbers to floats."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Prompts(StrictModel):
@@ -163,7 +163,9 @@ class Recipe(StrictModel):
     evaluation: EvaluationRecipe | None = None
 
     @model_validator(mode="after")
-    def _pairs_have_two_sides(self) -> Recipe:
+    def _sections_fit(self) -> Recipe:
         if self.views.pair is not None and self.data.columns is not None:
             raise ValueError("views.pair makes a pair from one text, but data.columns names two: remove one of them")
+        if self.evaluation is not None and self.evaluation.keep == "best" and self.training.evaluate_every is None:
+            raise ValueError("evaluation.keep is best, so training.evaluate_every must say how often to measure")
         return self

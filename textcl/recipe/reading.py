@@ -24,6 +24,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):  # such as the {{placeholder}} of a template that nobody filled in
+                problem = "a key must be a word; put quotes around a value that starts with { or ["
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", key_node.start_mark)
             seen.add(key)
@@ -114,12 +117,13 @@ def _put(document: dict[str, Any], field: str, value: object) -> None:
 
 def _fault(details: ErrorDetails) -> ConfigError:
     """Return one of pydantic's faults in this project's words."""
-    place = [str(part) for part in details["loc"] if str(part) not in _TAGS]
+    place = _place(details["loc"])
     field = ".".join(place) or "recipe"
     kind = details["type"]
     if kind == "extra_forbidden":
-        nearest = difflib.get_close_matches(place[-1], _keys_beside(place[:-1]), n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(_keys_beside(place[:-1]))}"
+        keys = _keys_beside(details["loc"][:-1])
+        nearest = difflib.get_close_matches(place[-1], keys, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(keys)}"
         return ConfigError(field, problem=f"unknown key; {hint}")
     if kind == "missing":
         return ConfigError(field, problem="is missing; put it into the recipe or use --set")
@@ -133,12 +137,18 @@ def _fault(details: ErrorDetails) -> ConfigError:
     return ConfigError(field, details["input"], expected)
 
 
+def _place(loc: tuple[int | str, ...]) -> list[str]:
+    """Return where a fault is, without the view's name that pydantic puts behind its number in the list."""
+    return [str(part) for before, part in zip((None, *loc), loc, strict=False) if not isinstance(before, int)]
+
+
 _EXPECTED = {
     "greater_than": "a number above {gt}",
     "greater_than_equal": "a number of at least {ge}",
     "less_than_equal": "a number of at most {le}",
     "int_type": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a text",
     "tuple_type": "a list",
@@ -146,18 +156,17 @@ _EXPECTED = {
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
 }
-_TAGS = {"dropout", "mask", "crop"}
+_VIEWS: dict[str, type[BaseModel]] = {"dropout": DropoutView, "mask": MaskView, "crop": CropView}
 
 
-def _keys_beside(place: list[str]) -> list[str]:
-    """Return the keys that the section at `place` takes."""
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the section at `loc` takes."""
     model: Any = Recipe
-    for part in place:
-        if part.isdigit():
-            continue
-        model = _model_of(model.model_fields[part].annotation)
-        if model is None:
-            return sorted({key for view in (DropoutView, MaskView, CropView) for key in view.model_fields})
+    for before, part in zip((None, *loc), loc, strict=False):
+        if isinstance(before, int):
+            model = _VIEWS[str(part)]
+        elif isinstance(part, str):
+            model = _model_of(model.model_fields[part].annotation)
     return list(model.model_fields)
 
 

@@ -1,0 +1,103 @@
+"""The commands and the Python of the README run as they stand, on small files with the names it uses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+QUESTIONS = {
+    "How is anemia treated?": "Anemia is treated with iron tablets, or with a transfusion when it is severe.",
+    "What causes asthma?": "Asthma is caused by swollen airways that react to dust, cold air and smoke.",
+    "Is measles contagious?": "Measles spreads through the air and is one of the most contagious diseases.",
+    "How is a broken arm healed?": "A broken arm is set straight and held in a cast for about six weeks.",
+    "Who should get a flu shot?": "Everybody older than six months should get a shot against influenza each year.",
+    "What helps against migraine?": "Rest in a dark room and some pain relievers help against migraine.",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with everything that the README's commands name."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    rows = [{"question": question, "answer": answer} for question, answer in QUESTIONS.items()]
+    write_jsonl(tmp_path / "faq.jsonl", rows)
+    write_jsonl(tmp_path / "answers.jsonl", [{"_id": str(i), "text": row["answer"]} for i, row in enumerate(rows)])
+    with gzip.open(tmp_path / "sentences.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(QUESTIONS.values()) + "\n")
+    collection = tmp_path / "collection"
+    (collection / "qrels").mkdir(parents=True)
+    documents = [{"_id": str(i), "title": "", "text": row["answer"]} for i, row in enumerate(rows)]
+    write_jsonl(collection / "corpus.jsonl", documents)
+    write_jsonl(collection / "queries.jsonl", [{"_id": f"q{i}", "text": row["question"]} for i, row in enumerate(rows)])
+    judged = "".join(f"q{i}\t{i}\t1\n" for i in range(len(rows)))
+    (collection / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    graded = [f"{question}\t{answer}\t{i}\ttest\n" for i, (question, answer) in enumerate(QUESTIONS.items())]
+    (tmp_path / "pairs.tsv").write_text("sentence1\tsentence2\tscore\tsplit\n" + "".join(graded))
+    return tmp_path
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def commands():
+    """The `textcl` lines of the section on one's own text, with their continuation lines."""
+    section = README.split("## On your own text")[1].split("`textcl encode")[0]
+    joined = section.replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in joined.splitlines() if line.strip().startswith("textcl ")]
+
+
+def run(arguments, folder):
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_one_after_the_other(folder):
+    found = commands()
+    assert len(found) == 6
+    for command in found:
+        done = run([sys.executable, "-m", *command], folder)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    assert (folder / "runs" / "faq" / "model" / "modules.json").exists()
+    assert (folder / "after.trec").read_text().startswith("q0 Q0 ")
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(folder):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    done = run([sys.executable, "-c", code[1]], folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '"ndcg@10"' in done.stdout.replace("'", '"')
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_readme_is_sound(folder):
+    code = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    (folder / "recipe.yaml").write_text(code[1], encoding="utf-8")
+    done = run([sys.executable, "-m", "textcl", "recipe", "check", "recipe.yaml", "--json"], folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["views"]["second"][1] == {"name": "mask", "rate": 0.15}
+
+
+def test_every_path_of_the_map_exists():
+    rows = re.findall(r"^\| `([^`]+)`", README.split("## The map")[1], re.MULTILINE)
+    assert len(rows) > 10
+    assert [path for path in rows if not (ROOT / path).exists()] == []
+
+
+def test_every_folder_of_the_package_is_on_the_map():
+    folders = {path.name for path in (ROOT / "textcl").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert [name for name in sorted(folders) if f"`textcl/{name}/`" not in README] == []
