@@ -164,3 +164,12 @@ def tiny_encoder(tiny_model_folder):
 def tiny_tokenizer(tiny_encoder):
     """The tiny encoder's tokenizer."""
     return tiny_encoder.tokenizer
+
+
+def pytest_sessionfinish(session):
+    """In CI everything that a test needs is installed, so a skipped test there hides a missing installation."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\n{len(skipped)} skipped tests are failures in CI")

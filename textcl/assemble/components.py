@@ -30,7 +30,6 @@ from textcl.recipe.models import (
     SimCLRRecipe,
 )
 from textcl.training.batches import PairSource, Side
-from textcl.training.schedules import SCHEDULES
 from textcl.views.cropping import Crop, InverseCloze
 from textcl.views.dropout import Dropout
 from textcl.views.fields import Fields
@@ -132,7 +131,6 @@ class Components:
 
 def make_components(recipe: Recipe, device: str) -> Components:
     """Return all components of a recipe; their faults come together."""
-    assert recipe.training.schedule in SCHEDULES  # the recipe's literals are the schedules' names
     faults = Faults()
     with faults.of("encoder"):
         encoder = make_encoder(recipe.encoder, device)

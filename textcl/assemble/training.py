@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +11,24 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from textcl.artifacts import check_target, fingerprint, next_numbered, whole_folder, write_manifest, write_whole
+from textcl.artifacts import fingerprint, whole_folder, write_manifest, write_whole
 from textcl.assemble.components import Components, TrainingTexts, make_components, make_source, read_training_texts
 from textcl.assemble.evaluating import Say, rank_collection, silent
 from textcl.assemble.notes import leak_note, missing_note
+from textcl.assemble.run_folder import choose_folder, open_folder, versions
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
-from textcl.errors import ArtifactError, ConfigError
+from textcl.errors import ConfigError
 from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import depth_of
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
 from textcl.progress import Progress, quiet
 from textcl.recipe.models import Recipe, TrainingRecipe
-from textcl.recipe.reading import read_recipe, write_recipe
+from textcl.recipe.reading import read_recipe
 from textcl.training.batches import Batches, PairSource
 from textcl.training.journal import read_journal
-from textcl.training.trainer import Trainer, TrainingResult, TrainingSettings
+from textcl.training.trainer import Evaluate, Trainer, TrainingResult, TrainingSettings
 
 _RUN_KIND, _RUN_VERSION = "run", 1
 
@@ -102,15 +100,16 @@ def train(
     recipe = _resolved(recipe, accelerator)
     first = accelerator.is_main_process
     progress = progress if first else quiet
-    folder = _run_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
+    folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
     parts = make_components(recipe, str(accelerator.device))
     texts = read_training_texts(recipe.data, progress)
     collection = _read_collection(recipe)
     source, longer = make_source(texts, parts, recipe.seed, progress)
-    settings = _settings(recipe, source, accelerator.num_processes)
+    batches = _batches(source, recipe.training.batch_size, accelerator)
+    settings = _settings(recipe, batches.per_epoch)
     trainer = Trainer(
         parts.method,
-        _batches(source, recipe.training.batch_size, accelerator),
+        batches,
         settings,
         folder,
         accelerator,
@@ -118,7 +117,7 @@ def train(
     )
     if first:
         _tell(recipe, texts, parts, collection, longer, say)
-        _open_folder(folder, recipe, resume=resume)
+        open_folder(folder, recipe, resume=resume)
     before = _before(folder, recipe, parts, collection, accelerator, progress)
     result = trainer.train(resume=resume, progress=progress)
     if not first:
@@ -136,38 +135,6 @@ def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
     """Return the recipe with what `auto` chose written out."""
     precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": precision})})
-
-
-def _run_folder(out: str | Path | None, recipe: Recipe, *, resume: bool, force: bool) -> Path:
-    if out is None:
-        if resume:
-            raise ConfigError("out", problem="--resume needs --out, the folder of the run to continue")
-        return next_numbered(Path("runs"), "train")
-    folder = Path(out)
-    if not resume:
-        check_target(folder, force=force)
-        return folder
-    kept = folder / "recipe.yaml"
-    if not kept.is_file():
-        raise ArtifactError(folder, "no run to continue here (recipe.yaml is missing); start it without --resume")
-    if (folder / "manifest.json").exists():
-        raise ArtifactError(folder, "this run is complete; there is nothing to continue")
-    if read_recipe(kept) != recipe:
-        raise ArtifactError(
-            kept,
-            f"differs from the recipe given; continue with the same one: textcl train {kept} --out {folder} --resume",
-        )
-    return folder
-
-
-def _open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    if resume:
-        return
-    if folder.exists():
-        shutil.rmtree(folder)  # allowed by check_target, and everything that could be wrong has been looked at
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "runs").mkdir()
-    write_whole(folder / "recipe.yaml", write_recipe(recipe))
 
 
 def _read_collection(recipe: Recipe) -> Collection | None:
@@ -188,10 +155,9 @@ def _batches(source: PairSource, batch_size: int, accelerator: Accelerator) -> B
         raise error.within("training") from None
 
 
-def _settings(recipe: Recipe, source: PairSource, processes: int) -> TrainingSettings:
+def _settings(recipe: Recipe, batches_per_epoch: int) -> TrainingSettings:
     loop = recipe.training
-    per_epoch = max(1, len(source) // (min(loop.batch_size, len(source) // processes or 1) * processes))
-    steps = max(1, round(per_epoch * loop.epochs / loop.accumulate_steps))
+    steps = max(1, round(batches_per_epoch * loop.epochs / loop.accumulate_steps))
     steps = steps if loop.max_steps is None else min(steps, loop.max_steps)
     return TrainingSettings(
         steps=steps,
@@ -211,7 +177,9 @@ def _settings(recipe: Recipe, source: PairSource, processes: int) -> TrainingSet
     )
 
 
-def _development_measure(recipe: Recipe, parts: Components, collection: Collection | None, steps: int) -> Any:  # noqa: ANN401
+def _development_measure(
+    recipe: Recipe, parts: Components, collection: Collection | None, steps: int
+) -> Evaluate | None:
     """Return the callable that measures the encoder on the way, or None where the last step is the only one asked."""
     every = recipe.training.evaluate_every
     if collection is None or recipe.evaluation is None or every is None or every > steps:
@@ -292,12 +260,7 @@ def _finish(
         "kept_step": result.kept_step,
         "data": fingerprint([*texts.anchors, *texts.positives]),
         "encoder": describe_encoder(parts.encoder, str((folder / "model").resolve())),
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_manifest(folder, _RUN_KIND, _RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})
     return Run(folder, folder / "model", before, after, comparison, result.steps, result.kept_step)
-
-
-def _versions() -> dict[str, str]:
-    packages: Sequence[str] = ("textcl", "torch", "transformers", "sentence-transformers", "faiss-cpu", "numpy")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
