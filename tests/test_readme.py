@@ -101,3 +101,27 @@ def test_every_path_of_the_map_exists():
 def test_every_folder_of_the_package_is_on_the_map():
     folders = {path.name for path in (ROOT / "textcl").iterdir() if path.is_dir() and not path.name.startswith("_")}
     assert [name for name in sorted(folders) if f"`textcl/{name}/`" not in README] == []
+
+
+def result(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_demo_table_is_that_of_the_first_seed():
+    for name, row in result("demo_seeds")["runs"][0]["difference"].items():
+        before, after, change, low, high = (100 * row[key] for key in ("before", "after", "difference", "low", "high"))
+        assert f"{name:<14}{before:>8.1f}{after:>8.1f}{change:>+9.1f}   {low:+.1f} to {high:+.1f}" in README
+
+
+def test_the_spread_over_seeds_is_the_measured_one():
+    for name, row in result("demo_seeds")["measures"].items():
+        change = row["difference"]
+        assert len(change["values"]) >= 3
+        numbers = f"| {row['before']['mean']:.1f} | {row['after']['mean']:.1f} | {change['mean']:+.1f} "
+        assert f"{name}, mean of {len(change['values'])} seeds {numbers}" in README
+
+
+def test_the_published_scores_are_the_measured_ones_and_within_their_tolerance():
+    for name, row in result("published")["scores"].items():
+        assert f"| {name} | {row['measured']:.4f} | {row['expected']:.3f} |" in README
+        assert abs(row["measured"] - row["expected"]) <= row["tolerance"]
