@@ -174,4 +174,4 @@ def pytest_sessionfinish(session):
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"\n{len(skipped)} skipped tests are failures in CI")
+        reporter.write_line(f"{len(skipped)} skipped tests are failures in CI")

@@ -108,3 +108,24 @@ def ranks(values):
 def cosine(first, second):
     product = sum(a * b for a, b in zip(first, second, strict=True))
     return product / math.sqrt(sum(a * a for a in first) * sum(b * b for b in second))
+
+
+# --- losses -------------------------------------------------------------------------------------------------------
+
+
+def info_nce(anchors, positives, temperature, negatives=(), same=None, same_side=False):
+    """The mean over anchors of -log softmax of the own positive; `same[i][j]` takes row j out for anchor i."""
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        own = cosine(anchor, positives[i]) / temperature
+        logits = [own]
+        for j in range(len(positives)):
+            if j == i or (same is not None and same[i][j]):
+                continue
+            logits.append(cosine(anchor, positives[j]) / temperature)
+            if same_side:
+                logits.append(cosine(anchor, anchors[j]) / temperature)
+        logits += [cosine(anchor, negative) / temperature for negative in negatives]
+        peak = max(logits)
+        total += peak + math.log(sum(math.exp(logit - peak) for logit in logits)) - own
+    return total / len(anchors)

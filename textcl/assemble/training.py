@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.errors import ConfigError
 from textcl.evaluation.compare import Comparison, compare_results
-from textcl.evaluation.measures import depth_of
+from textcl.evaluation.measures import depth_of, score_run
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
 from textcl.progress import Progress, quiet
@@ -128,7 +129,11 @@ def train(
 def _make_accelerator(recipe: TrainingRecipe) -> Accelerator:
     on_gpu = torch.cuda.is_available()
     precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
-    return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+    try:
+        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+    except ValueError as error:  # Accelerate keeps the precision that a process started with
+        problem = "this process has trained with another precision already; start a new one for this run"
+        raise ConfigError("training.precision", problem=problem) from error
 
 
 def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
@@ -188,8 +193,8 @@ def _development_measure(
 
     def evaluate() -> dict[str, float]:
         run = rank_collection(parts.encoder, collection, measures).run
-        found = evaluate_run(run, collection.qrels, measures, resamples=1)
-        return {name: interval.mean for name, interval in found.measures.items()}
+        found = score_run(run, collection.qrels, measures)
+        return {name: fmean(values.values()) for name, values in found.items()}
 
     return evaluate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,12 +52,17 @@ class Method(nn.Module, ABC):
     DistributedDataParallel fire whichever way a step goes.
 
     Args:
-        encoder: What training leaves behind; everything else is dropped.
+        encoder: What training leaves behind; everything else is dropped. The pooler that BERT and its kin carry, and
+            no embedding uses, is frozen.
     """
 
     def __init__(self, encoder: SentenceTransformer) -> None:
         super().__init__()
         self.encoder = encoder
+        # Without a gradient in it DistributedDataParallel would wait for one, and stop at the second step.
+        pooler = getattr(cast(Any, encoder[0]).auto_model, "pooler", None)
+        if isinstance(pooler, nn.Module):
+            pooler.requires_grad_(False)
 
     @abstractmethod
     def embed(self, tokens: TokenRows) -> Projections:

@@ -37,7 +37,8 @@ def cached_backward(
         batch: 2B token rows.
         chunk_rows: Token rows a chunk.
         seed_chunk: Seeds torch's generators for a chunk number, so that both forwards of it drop the same units.
-        backward: Runs backward from a scalar, as `accelerator.backward` does.
+        backward: Runs backward from the loss, times whatever factor the step wants; the cache has that factor already,
+            so that the chunks are not scaled again.
         no_sync: A context in which gradients are kept back from the other processes.
 
     Returns:
@@ -59,7 +60,9 @@ def cached_backward(
             surrogate = torch.stack(
                 [(again[name] * leaf.grad[chunk]).sum() for name, leaf in leaves.items() if leaf.grad is not None]
             ).sum()
-            backward(surrogate + _touch_all(inner) if last and method is not inner else surrogate)
+            if last and method is not inner:
+                surrogate = surrogate + _touch_all(inner)
+            surrogate.backward()  # type: ignore[no-untyped-call]
     return MethodOutput(output.loss.detach(), output.diagnostics)
 
 

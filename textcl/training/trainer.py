@@ -110,7 +110,7 @@ class Trainer:
         """Run to the last step, from the newest checkpoint with `resume`.
 
         Raises:
-            PromiseError: If the loss is no finite number; the last checkpoint stands.
+            PromiseError: If the loss or a weight is no finite number; the last checkpoint stands.
             KeyboardInterrupt: On Ctrl-C, after the step in progress and a checkpoint of it.
         """
         self.method.to(self.accelerator.device)
@@ -204,11 +204,7 @@ class Trainer:
         )
         if log or save or evaluate or last or interrupted:
             numbers = {name: value.item() for name, value in values.items()}  # the only place that waits for the device
-            if not math.isfinite(numbers["loss"]):
-                raise PromiseError(
-                    f"training stopped: the loss is {numbers['loss']} at step {self.step}; lower "
-                    "training.learning_rate or raise method.temperature, then start again or --resume"
-                )
+            self._check_finite(numbers["loss"], weights=save or last)
             if journal is not None:
                 journal.write(self.step, numbers)
         if (evaluate or last) and self.evaluate is not None:
@@ -217,6 +213,15 @@ class Trainer:
             self._save()
         if interrupted:
             raise KeyboardInterrupt
+
+    def _check_finite(self, loss: float, *, weights: bool) -> None:
+        """Stop a run that diverged, before its weights take the place of good ones."""
+        what = None if math.isfinite(loss) else f"the loss is {loss}"
+        if what is None and weights and not all(one.isfinite().all() for one in self.method.parameters()):
+            what = "a weight is no finite number"
+        if what is not None:
+            advice = "lower training.learning_rate or raise method.temperature, then start again or --resume"
+            raise PromiseError(f"training stopped: {what} at step {self.step}; {advice}")
 
     def _evaluate(self, journal: Journal | None) -> None:
         """Measure the encoder on the first process, and keep a copy of it where it is the best so far."""

@@ -1,0 +1,92 @@
+"""What each process of test_processes.py runs: every scenario once, its numbers saved by the first process.
+
+    python -m tests.training.one_of_several MODEL TEXTS OUT BATCH_SIZE
+
+RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are those of torchrun; without them it is one process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from tests.training.byol_sketch import Byol, LatePredictor
+from tests.training.pairs import gradients, new_simclr, pair_source
+from textcl.encoder.load import load_encoder
+from textcl.training.batches import Batches
+from textcl.training.gradient_cache import cached_backward
+from textcl.training.trainer import Trainer, TrainingSettings
+from textcl.views.cropping import Crop
+
+METHODS = ("simclr", "byol", "late_predictor")
+WAYS = {"plain": None, "cached": 3}
+
+
+def new_method(name, model):
+    """A method without dropout in double precision, the same in every process."""
+    torch.manual_seed(5)
+    if name == "simclr":
+        return new_simclr(model, dropout=0.0, projector=True).double()
+    return {"byol": Byol, "late_predictor": LatePredictor}[name](load_encoder(model, dropout=0.0)).double()
+
+
+def batches_for(method, texts, batch_size, accelerator):
+    source = pair_source(method.encoder, texts, first=Crop(0.3, 0.9), second=Crop(0.3, 0.9))
+    return Batches(source, batch_size, accelerator.process_index, accelerator.num_processes)
+
+
+def one_step(name, chunk_rows, model, texts, batch_size, accelerator):
+    """Loss, gradients and the state after one step of plain gradient descent."""
+    method = new_method(name, model).train()
+    batch = batches_for(method, texts, batch_size, accelerator)[0]
+    optimizer = torch.optim.SGD([one for one in method.parameters() if one.requires_grad], lr=0.1)
+    wrapped, stepping = accelerator.prepare(method, optimizer)
+    if chunk_rows is None:
+        output = wrapped(batch=batch)
+        accelerator.backward(output.loss)
+    else:
+        output = cached_backward(
+            wrapped, batch, chunk_rows, torch.manual_seed, accelerator.backward, lambda: accelerator.no_sync(wrapped)
+        )
+    found = gradients(method)
+    stepping.step()
+    method.after_update(1)
+    return {
+        "loss": output.loss.detach(),
+        "diagnostics": output.diagnostics,
+        "gradients": found,
+        "state": method.state_dict(),
+    }
+
+
+def whole_run(name, chunk_rows, model, texts, batch_size, accelerator, out):
+    """The state after three steps of the loop, each of two batches, and what the journal says of them."""
+    method = new_method(name, model)
+    settings = TrainingSettings(
+        steps=3, learning_rate=1e-3, accumulate_steps=2, chunk_rows=chunk_rows, log_every=1, clip_norm=0.5, save_every=2
+    )
+    out.mkdir(exist_ok=True)
+    Trainer(method, batches_for(method, texts, batch_size, accelerator), settings, out, accelerator).train()
+    lines = (out / "journal.jsonl").read_text().splitlines() if accelerator.is_main_process else []
+    return {"state": method.state_dict(), "journal": [json.loads(line) for line in lines]}
+
+
+def main(model, texts, out, batch_size):
+    accelerator = Accelerator(cpu=True)
+    known = json.loads(Path(texts).read_text())
+    results = {"processes": accelerator.num_processes}
+    for name in METHODS:
+        for way, chunk_rows in WAYS.items():
+            parts = (name, chunk_rows, model, known, int(batch_size), accelerator)
+            results[f"{name} {way} step"] = one_step(*parts)
+            results[f"{name} {way} run"] = whole_run(*parts, Path(out) / f"{name}-{way}")
+    torch.save(results, Path(out) / f"rank-{accelerator.process_index}.pt")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.training.one_of_several import METHODS, WAYS
+
+pytestmark = pytest.mark.slow
+CLOSE = {"rtol": 1e-8, "atol": 1e-10}  # in double precision; the sums are taken in another order
+SCENARIOS = [f"{name} {way}" for name in METHODS for way in WAYS]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_together(processes, command):
+    """Run the same command in each of several processes of one group; their outputs are shown if one fails."""
+    group = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = []
+    for rank in range(processes):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        if processes > 1:
+            environment |= {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *command],
+                env=environment,
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    try:
+        outputs = [process.communicate(timeout=200)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * processes, "\n".join(outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def results(tiny_model_folder, tiny_corpus, tmp_path_factory):
+    """What one process with 6 pairs a batch found, and what each of two with 3 pairs found."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "texts.json").write_text(json.dumps(tiny_corpus[:50]))
+    found = []
+    for processes, batch_size in ((1, 6), (2, 3)):
+        out = folder / str(processes)
+        out.mkdir()
+        command = ["-m", "tests.training.one_of_several", tiny_model_folder, folder / "texts.json", out, batch_size]
+        run_together(processes, [str(word) for word in command])
+        found.append([torch.load(out / f"rank-{rank}.pt") for rank in range(processes)])
+    return found
+
+
+def test_two_processes_really_ran(results):
+    (alone,), both = results
+    assert alone["processes"] == 1
+    assert [one["processes"] for one in both] == [2, 2]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_step_of_two_processes_is_that_of_one(results, scenario):
+    (alone,), both = results
+    expected = alone[f"{scenario} step"]
+    assert max(one.abs().max() for one in expected["gradients"].values()) > 1e-3
+    for rank in both:
+        found = rank[f"{scenario} step"]
+        assert_close(found["loss"], expected["loss"], **CLOSE)
+        assert_close(found["diagnostics"], expected["diagnostics"], rtol=1e-5, atol=1e-6)
+        assert_close(found["gradients"], expected["gradients"], **CLOSE)
+        assert_close(found["state"], expected["state"], **CLOSE)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_run_of_two_processes_is_that_of_one(results, scenario):
+    (alone,), (first, second) = results
+    expected = alone[f"{scenario} run"]
+    for rank in (first, second):
+        assert_close(rank[f"{scenario} run"]["state"], expected["state"], **CLOSE)
+    written, wanted = first[f"{scenario} run"]["journal"], expected["journal"]
+    assert [(line["step"], line["name"]) for line in written] == [(line["step"], line["name"]) for line in wanted]
+    for line, other in zip(written, wanted, strict=True):
+        assert line["value"] == pytest.approx(other["value"], rel=1e-5, abs=1e-6), line["name"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_cache_changes_nothing_on_two_processes(results, name):
+    _alone, (first, _second) = results
+    assert_close(first[f"{name} cached step"]["gradients"], first[f"{name} plain step"]["gradients"], **CLOSE)
+    assert_close(first[f"{name} cached run"]["state"], first[f"{name} plain run"]["state"], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["byol", "late_predictor"])
+def test_the_target_moves_towards_the_online_side(results, name):
+    (alone,), _both = results
+    state = alone[f"{name} plain step"]["state"]
+    moved = [
+        not torch.equal(value, state[key.replace("target_encoder", "encoder", 1)])
+        for key, value in state.items()
+        if key.startswith("target_encoder") and value.is_floating_point()
+    ]
+    assert any(moved)
