@@ -113,8 +113,12 @@ def cosine(first, second):
 # --- losses -------------------------------------------------------------------------------------------------------
 
 
-def info_nce(anchors, positives, temperature, negatives=(), same=None, same_side=False):
+def info_nce(anchors, positives, temperature, negatives=(), same=None, symmetric=False, same_side=False):
     """The mean over anchors of -log softmax of the own positive; `same[i][j]` takes row j out for anchor i."""
+    if symmetric:
+        forth = info_nce(anchors, positives, temperature, negatives, same, same_side=same_side)
+        back = info_nce(positives, anchors, temperature, negatives, same, same_side=same_side)
+        return (forth + back) / 2
     total = 0.0
     for i, anchor in enumerate(anchors):
         own = cosine(anchor, positives[i]) / temperature
@@ -129,3 +133,11 @@ def info_nce(anchors, positives, temperature, negatives=(), same=None, same_side
         peak = max(logits)
         total += peak + math.log(sum(math.exp(logit - peak) for logit in logits)) - own
     return total / len(anchors)
+
+
+def share_a_label(first, second):
+    for label in first:
+        for other in second:
+            if label == other:
+                return True
+    return False

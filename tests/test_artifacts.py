@@ -35,6 +35,12 @@ def make_ours(folder, text="old"):
     write_manifest(folder, "thing", 1, {})
 
 
+def write_half(target, *, force=False):
+    with whole_folder(target, force=force) as partial:
+        write(partial, "half")
+        raise RuntimeError("stop")
+
+
 def everything(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
@@ -48,18 +54,16 @@ def test_a_folder_appears_whole_when_the_block_ends(tmp_path):
 
 
 def test_a_block_that_raises_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="stop"), whole_folder(tmp_path / "new") as partial:
-        write(partial, "half")
-        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"):
+        write_half(tmp_path / "new")
     assert everything(tmp_path) == []
 
 
 def test_a_replacement_that_raises_leaves_the_old_folder(tmp_path):
     make_ours(tmp_path / "out")
     before = everything(tmp_path)
-    with pytest.raises(RuntimeError, match="stop"), whole_folder(tmp_path / "out", force=True) as partial:
-        write(partial, "half")
-        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"):
+        write_half(tmp_path / "out", force=True)
     assert everything(tmp_path) == before
     assert (tmp_path / "out" / "value.txt").read_text() == "old"
 

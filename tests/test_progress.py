@@ -28,7 +28,11 @@ def test_a_bar_of_unknown_length_shows_its_count(capfd):
 
 
 def test_a_bar_keeps_its_last_state_when_the_work_fails(capfd):
-    with pytest.raises(ValueError, match="broken"), bar("work", 10) as advance:
-        advance(4)
-        raise ValueError("broken")
+    def work():
+        with bar("work", 10) as advance:
+            advance(4)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        work()
     assert "4/10" in capfd.readouterr().err

@@ -68,7 +68,7 @@ def test_uniform_numbers_use_53_bits():
         (lambda rng: rng.per_row(0), lambda rng: rng.named("part").per_row(0)),
         (lambda rng: rng.named(0).per_row(), lambda rng: rng.named(1).per_row()),
         (lambda rng: rng.per_row(), lambda rng: RowRandom((1, "view"), rng.rows).per_row()),
-        (lambda rng: rng.per_row(), lambda rng: RowRandom(rng.name, rng.rows + 1).per_row()),
+        (lambda rng: rng.per_row(), lambda rng: RowRandom(rng.name, rng.rows + 20_000).per_row()),
         (lambda rng: rng.per_row(), lambda rng: rng.per_token(np.arange(len(rng.rows) + 1))),
     ],
     ids=["draws", "parts", "links", "seeds", "rows", "purposes"],

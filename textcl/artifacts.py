@@ -32,6 +32,9 @@ def check_target(target: Path, *, force: bool = False, field: str = "out") -> No
     replaced, so that a mistyped path cannot cost anything else. What a kill left of an earlier replacement is mended
     first, so that an old folder that only waits to be put back counts as there.
     """
+    if target.name in ("", ".."):
+        raise ConfigError(field, str(target), "the name of a new folder, not the current one or one above it")
+    _check_parents(target, field)
     _sweep(target)
     if not target.exists():
         return
@@ -39,6 +42,21 @@ def check_target(target: Path, *, force: bool = False, field: str = "out") -> No
         raise ConfigError(field, problem=f"{target} exists already; name another folder, or add --force to replace it")
     if not _is_ours(target):
         raise ConfigError(field, problem=f"{target} was not written by textcl, so --force does not replace it")
+
+
+def check_file_target(target: Path, *, field: str) -> None:
+    """Raise ConfigError if no file can be written at `target`; call it before long work starts."""
+    if target.is_dir():
+        raise ConfigError(field, problem=f"{target} is a folder; name a file")
+    _check_parents(target, field)
+
+
+def _check_parents(target: Path, field: str) -> None:
+    nearest = next(parent for parent in target.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise ConfigError(field, problem=f"{target} cannot be made, since {nearest} is a file; name another place")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(field, problem=f"{target} cannot be made, since {nearest} is read-only; name another place")
 
 
 def _is_ours(target: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -101,6 +102,7 @@ def test_faults_of_several_components_come_together(refused, recipe):
         ("encoder.dropout=1", "encoder.dropout: expected a chance in [0, 1), got 1.0"),
         ("encoder.max_tokens=999", "encoder.max_tokens: expected at most 128"),
         ("encoder.model=./none", "./none: no such folder"),
+        ("encoder.model=''", "encoder.model: expected a folder or a hub name, got ''"),
         ("data.group=topic", "texts.txt: no column 'topic' for data.group; there are: text"),
     ],
 )
@@ -179,7 +181,7 @@ def test_a_pair_without_its_second_side(refused, recipe, work):
 def test_a_single_training_text(refused, recipe, work):
     write_lines(work / "one.txt", ["alone"])
     (fault,) = refused("train", recipe, "--set", "data.train=one.txt")
-    assert fault.startswith("1 training pairs are too few")
+    assert fault.startswith("one.txt: 1 training pairs are too few")
 
 
 def test_a_missing_recipe(refused):
@@ -256,11 +258,24 @@ def test_graded_pairs_without_what_is_asked_for(refused, work, tiny_model_folder
     assert found.startswith(fault)
 
 
-def test_a_grade_that_is_no_number(refused, work, tiny_model_folder):
-    write_lines(work / "sts.tsv", ["sentence1\tsentence2\tscore", "a b\ta c\t2", "a\tb\thigh"])
+@pytest.mark.parametrize("grade", ["high", "nan", "inf", ""])
+def test_a_grade_that_is_no_number(refused, work, tiny_model_folder, grade):
+    write_lines(work / "sts.tsv", ["sentence1\tsentence2\tscore", "a b\ta c\t2", f"a\tb\t{grade}"])
     assert refused("evaluate", "sts", tiny_model_folder, "sts.tsv") == [
-        "sts.tsv:3: column 'score': expected a number, got 'high'"
+        f"sts.tsv:3: column 'score': expected a number, got {grade!r}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (["a\tb\t1"], "sts.tsv: has a single pair; a correlation needs at least 2"),
+        (["a\tb\t1", "c\td\t1"], "sts.tsv: all 2 gold scores are 1; a correlation needs values that differ"),
+    ],
+)
+def test_graded_pairs_that_have_no_correlation(refused, work, tiny_model_folder, rows, fault):
+    write_lines(work / "sts.tsv", ["sentence1\tsentence2\tscore", *rows])
+    assert refused("evaluate", "sts", tiny_model_folder, "sts.tsv") == [fault]
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
@@ -273,6 +288,51 @@ def test_an_existing_folder_is_not_overwritten(refused, recipe, texts, work, tin
     words = commands_on(texts.name, tiny_model_folder)[command]
     assert refused(*words) == ["out: made exists already; name another folder, or add --force to replace it"]
     assert refused(*words, "--force") == ["out: made was not written by textcl, so --force does not replace it"]
+
+
+@ON_TEXTS
+@pytest.mark.parametrize("out", ["", ".", ".."])
+def test_the_current_folder_is_no_place_for_results(refused, recipe, texts, tiny_model_folder, command, out):
+    words = [out if word == "made" else word for word in commands_on(texts.name, tiny_model_folder)[command]]
+    (fault,) = refused(*words, "--force")
+    assert fault.startswith("out: expected the name of a new folder, not the current one or one above it, got ")
+
+
+def commands_that_write(place, model):
+    """Every command that writes, with its result at `place`."""
+    made = {name: [*words[:-1], place] for name, words in commands_on("texts.txt", model).items()}
+    return {
+        **made,
+        "evaluate": ["evaluate", "retrieval", model, "dev", "--run", place],
+        "search": ["search", "index", "--queries", "texts.txt", "--run", place],
+    }
+
+
+THAT_WRITE = pytest.mark.parametrize("command", ["train", "encode", "index", "evaluate", "search"])
+
+
+@THAT_WRITE
+def test_a_place_below_a_file(refused, index, recipe, collection, tiny_model_folder, work, command):
+    (fault,) = refused(*commands_that_write("texts.txt/made", tiny_model_folder)[command])
+    field = "run" if command in ("evaluate", "search") else "out"
+    reason = f"cannot be made, since {work / 'texts.txt'} is a file; name another place"
+    assert fault == f"{field}: texts.txt/made {reason}"
+
+
+@THAT_WRITE
+def test_a_place_that_may_not_be_written_to(
+    refused, index, recipe, collection, tiny_model_folder, work, monkeypatch, command
+):
+    # The system's answer is set here: a test run as root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != work)
+    (fault,) = refused(*commands_that_write("new/made", tiny_model_folder)[command])
+    assert fault.endswith(f": new/made cannot be made, since {work} is read-only; name another place")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "search"])
+def test_a_run_file_that_is_a_folder(refused, index, collection, tiny_model_folder, command):
+    fault = "run: dev is a folder; name a file"
+    assert refused(*commands_that_write("dev", tiny_model_folder)[command]) == [fault]
 
 
 @ON_TEXTS
@@ -321,6 +381,13 @@ def test_vectors_of_another_encoder(textcl, refused, texts, tiny_model_folder, o
     assert fault.startswith("vectors: was encoded by another model")
 
 
+def test_a_part_of_the_vectors(textcl, refused, texts, tiny_model_folder):
+    assert textcl("encode", tiny_model_folder, texts.name, "--out", "vectors").code == 0
+    assert refused("index", "build", tiny_model_folder, "vectors", "--out", "index", "--limit", "5") == [
+        "limit: vectors holds vectors, which are taken whole; encode fewer texts instead"
+    ]
+
+
 def test_an_index_that_is_none(refused, texts, collection):
     assert refused("search", "dev", "bees") == ["dev: no index here (manifest.json is missing)"]
     assert refused("index", "info", "none") == ["none: no index here (manifest.json is missing)"]
@@ -332,6 +399,8 @@ def test_an_index_that_is_none(refused, texts, collection):
         ([], "query: give one question, or --queries with a file of them"),
         (["bees", "--queries", "texts.txt"], "query: give one question, or --queries with a file of them"),
         (["--queries", "texts.txt"], "run: --queries needs --run, the file to write the answers to"),
+        ([" "], "query: give one question, or --queries with a file of them"),
+        (["bees", "--run", "made.trec"], "run: is written for --queries; leave it out for one question"),
         (["bees", "-k", "0"], "k: expected a whole number of at least 1, got 0"),
     ],
 )

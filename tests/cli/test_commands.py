@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from textcl.evaluation.runs import read_run
+from textcl.training.journal import read_journal
 
 EVALUATION = "evaluation: {collection: dev, measures: [ndcg@10, mrr@10]}\n"
 
@@ -87,7 +92,7 @@ def test_train_leaves_the_run_that_the_design_names(done, folder):
 
 
 def test_the_resolved_recipe_runs_again_to_the_same_weights(done, said, folder):
-    done("train", "recipe.yaml", "--out", "one", "--set", "seed=3")
+    done("train", "recipe.yaml", "--out", "one", "--set", "seed=3", "--set", "method.projector={hidden: 16, out: 8}")
     done("train", "one/recipe.yaml", "--out", "two")
     one, two = (json.loads((folder / name / "manifest.json").read_text()) for name in ("one", "two"))
     assert one["encoder"]["fingerprint"] == two["encoder"]["fingerprint"]
@@ -127,8 +132,6 @@ def test_train_without_out_takes_the_next_number(done, folder):
         ["method.projector={hidden: 8, out: 4}", "training.chunk_rows=3", "training.accumulate_steps=2"],
         ["method={symmetric: false, same_side: true, temperature: 0.5}"],
         ["encoder.pooling=cls", "encoder.prompts={query: 'q: ', document: 'd: '}"],
-        ["training.workers=1"],
-        ["evaluation.keep=best", "training.evaluate_every=1"],
     ],
     ids=lambda sets: sets[0].split("=")[0] + "-" + sets[0].split("=")[1][:24],
 )
@@ -137,8 +140,44 @@ def test_every_kind_of_recipe_runs_and_makes_another_model(done, folder, sets):
     words = [word for pair in ["training.max_steps=2", *sets] for word in ("--set", pair)]
     done("train", "recipe.yaml", "--out", "other", *words)
     usual, other = (json.loads((folder / one / "manifest.json").read_text()) for one in ("usual", "other"))
-    same = usual["encoder"]["fingerprint"] == other["encoder"]["fingerprint"]
-    assert same == (sets in (["training.workers=1"], ["evaluation.keep=best", "training.evaluate_every=1"]))
+    assert usual["encoder"]["fingerprint"] != other["encoder"]["fingerprint"]
+
+
+@pytest.mark.parametrize("pair", ["training.workers=1", "training.evaluate_every=1", "training.save_every=null"])
+def test_what_only_helps_or_watches_makes_the_same_model(done, folder, pair):
+    for out, word in (("usual", "training.log_every=2"), ("other", pair)):
+        done("train", "recipe.yaml", "--out", out, "--set", "training.max_steps=2", "--set", word)
+    usual, other = (json.loads((folder / one / "manifest.json").read_text()) for one in ("usual", "other"))
+    assert usual["encoder"]["fingerprint"] == other["encoder"]["fingerprint"]
+
+
+def test_the_best_step_is_the_one_with_the_highest_first_measure(said, folder):
+    sets = ["evaluation.keep=best", "training.evaluate_every=1", "evaluation.measures=[mrr@10, ndcg@10]"]
+    trained = said("train", "recipe.yaml", "--out", "run", *(word for pair in sets for word in ("--set", pair)))
+    measured = {
+        line["step"]: line["value"]
+        for line in read_journal(folder / "run" / "journal.jsonl")
+        if line["name"] == "mrr@10"
+    }
+    assert list(measured) == [1, 2, 3, 4]
+    assert trained["kept_step"] == max(measured, key=lambda step: (measured[step], -step))
+    assert trained["measures"]["mrr@10"]["mean"] == pytest.approx(measured[trained["kept_step"]])
+
+
+def test_half_precision_trains_in_a_process_of_its_own(done, textcl, folder):
+    done("train", "recipe.yaml", "--out", "full")
+    half = ["train", "recipe.yaml", "--set", "training.precision=bf16", "--out", "half"]
+    answer = textcl(*half)  # this process has trained in full precision
+    assert answer.faults == [
+        "training.precision: this process has trained with another precision already; start a new one for this run"
+    ]
+    assert not (folder / "half").exists()
+    subprocess.run([sys.executable, "-m", "textcl", *half], check=True, capture_output=True)
+    assert yaml.safe_load((folder / "half" / "recipe.yaml").read_text())["training"]["precision"] == "bf16"
+    full, other = (load_file(folder / one / "model" / "model.safetensors") for one in ("full", "half"))
+    assert {tensor.dtype for tensor in other.values()} == {torch.float32}
+    differences = [(full[name] - other[name]).abs().max().item() for name in full]
+    assert 0 < max(differences) < 0.01
 
 
 def test_encode_leaves_unit_vectors_in_the_order_of_their_texts(done, folder, tiny_corpus, tiny_model_folder):
@@ -207,6 +246,8 @@ def test_evaluate_retrieval_prints_measures_and_writes_the_run(done, said, folde
     assert found["measures"]["map"]["queries"] == 6
     assert 0 <= found["measures"]["map"]["low"] <= found["measures"]["map"]["mean"] <= 1
     assert len(read_run(folder / "made.trec")) == 6
+    said(*words[:-1], "new/folder/made.trec")
+    assert (folder / "new" / "folder" / "made.trec").read_bytes() == (folder / "made.trec").read_bytes()
     table = done(*words).out
     assert f"map           {found['measures']['map']['mean']:>8.4f}" in table
     assert table.endswith("6 judged queries\n")

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
 import torch
+from transformers import ModernBertConfig, ModernBertModel
 
-from textcl.encoder.heads import Projector
-from textcl.encoder.load import describe_encoder, fingerprint_encoder, load_encoder
+from textcl.encoder.load import POOLINGS, describe_encoder, fingerprint_encoder, load_encoder, pooling_of, save_encoder
 from textcl.errors import ArtifactError, ConfigError
 
 
@@ -89,11 +91,102 @@ def test_an_embedded_model_with_other_weights_is_refused(tmp_path):
     assert "is not the published all-MiniLM-L6-v2" in done.stderr
 
 
-def test_a_projector_maps_rows_one_by_one():
-    torch.manual_seed(0)
-    head = Projector(8, 16, 4)
-    rows = torch.randn(5, 8)
-    assert head(rows).shape == (5, 4)
-    assert torch.allclose(head(rows)[2:3], head(rows[2:3]), atol=1e-6)
-    with pytest.raises(ConfigError, match=r"^out: expected a width of at least 1, got 0$"):
-        Projector(8, 16, 0)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "modules.json", "tokenizer.json"])
+def test_a_damaged_model_is_named_in_one_line(tiny_model_folder, tmp_path, name):
+    shutil.copytree(tiny_model_folder, tmp_path / "model")
+    whole = (tmp_path / "model" / name).read_bytes()
+    (tmp_path / "model" / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError, match=r"model: cannot be opened as an encoder: .") as caught:
+        load_encoder(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "nobody/no-such-model", "a/b/c"])
+def test_a_name_that_nobody_has_is_named_in_one_line(name):
+    with pytest.raises(ArtifactError, match=rf"^{name}: ") as caught:
+        load_encoder(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_remote_code_never_runs(tiny_hf_folder, tmp_path):
+    shutil.copytree(tiny_hf_folder, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model" / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    with pytest.raises(ArtifactError, match="cannot be opened as an encoder"):
+        load_encoder(tmp_path / "model")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_bare_encoder_pools_by_the_mean_and_is_in_evaluation_mode(tiny_hf_folder):
+    encoder = load_encoder(tiny_hf_folder)
+    assert pooling_of(encoder) == "mean"
+    assert not encoder.training
+
+
+@pytest.mark.parametrize(("pooling", "theirs"), POOLINGS.items())
+def test_the_pooling_that_was_asked_for_replaces_the_model_s_own(tiny_model_folder, pooling, theirs):
+    assert pooling_of(load_encoder(tiny_model_folder, pooling=pooling)) == theirs
+
+
+def test_another_pooling_still_leaves_out_the_prompt_where_the_model_does(tiny_model_folder, tmp_path):
+    encoder = load_encoder(tiny_model_folder)
+    encoder[1].include_prompt = False
+    (tmp_path / "model").mkdir()
+    save_encoder(encoder, tmp_path / "model")
+    assert load_encoder(tmp_path / "model", pooling="last")[1].include_prompt is False
+
+
+def test_the_token_limit_is_the_model_s_own_or_what_was_asked_for(tiny_model_folder):
+    assert load_encoder(tiny_model_folder).max_seq_length == 64
+    assert load_encoder(tiny_model_folder, max_tokens=20).max_seq_length == 20
+
+
+def test_prompts_go_by_query_and_document(tiny_model_folder):
+    assert load_encoder(tiny_model_folder, prompts={"query": "q: "}).prompts == {"query": "q: ", "document": ""}
+
+
+@pytest.mark.parametrize("dropout", [None, 0.0, 0.4])
+def test_dropout_acts_in_training_alone(tiny_model_folder, tiny_corpus, dropout):
+    encoder = load_encoder(tiny_model_folder, dropout=dropout)
+    features = encoder.preprocess(tiny_corpus[:4])
+
+    def embed():
+        return encoder({**features})["sentence_embedding"].detach()
+
+    calm = embed()
+    assert torch.equal(embed(), calm)
+    encoder.train()
+    assert torch.allclose(embed(), calm, atol=1e-6) == (dropout == 0.0)
+
+
+def test_dropout_reaches_layers_that_call_the_function_themselves(tiny_hf_folder, tiny_corpus, tmp_path):
+    config = ModernBertConfig(
+        vocab_size=200,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        attention_dropout=0.5,
+        pad_token_id=0,
+    )
+    ModernBertModel(config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_hf_folder / name, tmp_path)
+    encoder = load_encoder(tmp_path, dropout=0.0)
+    features = encoder.preprocess(tiny_corpus[:4])
+    calm = encoder({**features})["sentence_embedding"]
+    assert torch.allclose(encoder.train()({**features})["sentence_embedding"], calm, atol=1e-6)
+
+
+def test_saving_and_loading_keep_the_fingerprint(tiny_encoder, tmp_path):
+    save_encoder(tiny_encoder, tmp_path)
+    assert fingerprint_encoder(load_encoder(tmp_path)) == fingerprint_encoder(tiny_encoder)
+
+
+def test_the_fingerprint_follows_the_vocabulary(tiny_model_folder, tiny_encoder, tmp_path):
+    shutil.copytree(tiny_model_folder, tmp_path / "model")
+    text = (tmp_path / "model" / "tokenizer.json").read_text()
+    (tmp_path / "model" / "tokenizer.json").write_text(text.replace('"lowercase": true', '"lowercase": false'))
+    assert fingerprint_encoder(load_encoder(tmp_path / "model")) != fingerprint_encoder(tiny_encoder)

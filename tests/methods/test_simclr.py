@@ -1,79 +1,124 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from torch.nn import functional as F
 
 from tests import oracles
-from tests.training.pairs import new_simclr, pair_source
+from tests.methods.batches import make_batch
+from textcl.encoder.forward import forward_rows
+from textcl.encoder.heads import Projector
+from textcl.encoder.load import load_encoder, save_encoder
 from textcl.losses import InfoNCE
 from textcl.methods import SimCLR
-from textcl.methods.method import PairBatch, gather_pairs
 
 
 @pytest.fixture
-def method(tiny_model_folder):
-    return new_simclr(tiny_model_folder, dropout=0.0, projector=True)
+def pairs(tiny_corpus):
+    return tiny_corpus[:5], tiny_corpus[5:10]
 
 
 @pytest.fixture
-def batch(method, tiny_corpus):
-    return pair_source(method.encoder, tiny_corpus[:6]).draw(np.arange(6), epoch=0)
+def projector():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return Projector(32, 16, 8)
 
 
-def test_the_loss_is_info_nce_between_the_two_views(method, batch):
-    first, second = method.embed(batch.tokens)["projection"].double().chunk(2)
-    one_way = oracles.info_nce(first.tolist(), second.tolist(), 0.05)
-    other_way = oracles.info_nce(second.tolist(), first.tolist(), 0.05)
-    assert method(batch=batch).loss.item() == pytest.approx((one_way + other_way) / 2, rel=1e-4)
+def embedded_views(encoder, batch):
+    return forward_rows(encoder, batch.tokens).detach().chunk(2)
 
 
-def test_rows_that_share_a_label_are_no_negatives(method, batch):
-    labels = np.array([[0, 10], [1, 11], [10, 12], [3, 13], [4, 14], [5, 4]])  # rows 0 and 2, and rows 4 and 5
-    grouped = PairBatch(batch.tokens, batch.rows, labels)
-    first, second = method.embed(batch.tokens)["projection"].double().chunk(2)
-    same = [[bool(set(one) & set(other)) for other in labels.tolist()] for one in labels.tolist()]
-    expected = [
-        oracles.info_nce(one.tolist(), other.tolist(), 0.05, same=same)
-        for one, other in ((first, second), (second, first))
-    ]
-    output = method(batch=grouped)
-    assert output.loss.item() == pytest.approx(sum(expected) / 2, rel=1e-4)
-    assert output.diagnostics["masked_fraction"].item() == pytest.approx(4 / 30)
-    assert output.loss < method(batch=batch).loss
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_loss_is_info_nce_of_the_embedded_views(tiny_encoder, pairs, symmetric):
+    batch = make_batch(tiny_encoder, *pairs)
+    loss = InfoNCE(0.05, symmetric=symmetric)
+    assert SimCLR(tiny_encoder, loss)(batch).loss.item() == loss(*embedded_views(tiny_encoder, batch)).item()
 
 
-def test_labels_are_compared_across_columns():
-    batch = PairBatch(tokens=None, rows=np.arange(3), groups=np.array([[0, 1], [1, 2], [3, 4]]))
-    _, _, same = gather_pairs(torch.zeros(6, 2), batch)
-    assert same.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+def test_rows_that_share_a_label_are_no_negatives_of_each_other(tiny_encoder, pairs):
+    groups = [[0, 7], [1, 8], [2, 0], [3, 9], [4, 8]]  # rows 0 and 2 across columns, 1 and 4 in one
+    batch = make_batch(tiny_encoder, *pairs, groups)
+    same = [[oracles.share_a_label(first, second) for second in groups] for first in groups]
+    output = SimCLR(tiny_encoder, InfoNCE(0.1))(batch)
+    anchors, positives = (side.double().tolist() for side in embedded_views(tiny_encoder, batch))
+    assert output.loss.item() == pytest.approx(oracles.info_nce(anchors, positives, 0.1, same=same), rel=1e-5)
+    assert output.loss.item() != pytest.approx(oracles.info_nce(anchors, positives, 0.1), rel=1e-3)
+    assert output.diagnostics["masked_fraction"].item() == pytest.approx(4 / 20)
 
 
-def test_the_three_ways_through_forward_agree(method, batch):
-    projections = method(tokens=batch.tokens)
-    apart = method(batch=batch, projections=projections).loss
-    assert apart.item() == method(batch=batch).loss.item()
-    with pytest.raises(TypeError, match="forward needs tokens, or a batch"):
-        method()
+def test_diagnostics_are_the_mean_cosines_of_pairs_and_of_negatives(tiny_encoder, pairs):
+    batch = make_batch(tiny_encoder, *pairs)
+    output = SimCLR(tiny_encoder, InfoNCE())(batch)
+    anchors, positives = (side.tolist() for side in embedded_views(tiny_encoder, batch))
+    own = [oracles.cosine(anchors[row], positives[row]) for row in range(5)]
+    other = [oracles.cosine(anchors[i], positives[j]) for i in range(5) for j in range(5) if i != j]
+    assert output.diagnostics["positive_cosine"].item() == pytest.approx(sum(own) / 5, rel=1e-5)
+    assert output.diagnostics["negative_cosine"].item() == pytest.approx(sum(other) / 20, rel=1e-5)
+    assert output.diagnostics["masked_fraction"].item() == 0
+    assert not any(value.requires_grad for value in output.diagnostics.values())
 
 
-def test_the_projector_is_what_the_loss_sees_and_stays_out_of_the_encoder(method, batch, tiny_model_folder):
-    bare = new_simclr(tiny_model_folder, dropout=0.0)
-    assert method.embed(batch.tokens)["projection"].shape == (12, 16)
-    assert bare.embed(batch.tokens)["projection"].shape == (12, 32)
-    assert method(batch=batch).loss.item() != pytest.approx(bare(batch=batch).loss.item(), rel=1e-3)
-    names = set(method.state_dict())
-    assert {name for name in names if name.startswith("projector.")}
-    assert not any("projector" in name for name in method.encoder.state_dict())
+def test_a_batch_without_negatives_has_diagnostics_all_the_same(tiny_encoder, pairs):
+    output = SimCLR(tiny_encoder, InfoNCE())(make_batch(tiny_encoder, *pairs, [[0]] * 5))
+    assert output.loss.item() == 0
+    assert output.diagnostics["negative_cosine"].item() == 0
+    assert output.diagnostics["masked_fraction"].item() == 1
 
 
-def test_same_side_negatives_are_the_nt_xent_of_the_paper(tiny_model_folder, batch):
-    encoder = new_simclr(tiny_model_folder, dropout=0.0).encoder
-    method = SimCLR(encoder, InfoNCE(0.1, symmetric=True, same_side=True))
-    rows = method.embed(batch.tokens)["projection"].double().tolist()
+def test_the_loss_sees_the_projector_s_output(tiny_encoder, pairs, projector):
+    batch = make_batch(tiny_encoder, *pairs)
+    method, loss = SimCLR(tiny_encoder, InfoNCE(), projector), InfoNCE()
+    first, second = (projector(side) for side in embedded_views(tiny_encoder, batch))
+    assert method.embed(batch.tokens)["projection"].shape == (10, 8)
+    assert method(batch).loss.item() == pytest.approx(loss(first, second).item(), rel=1e-5)
+    assert method(batch).loss.item() != pytest.approx(SimCLR(tiny_encoder, loss)(batch).loss.item(), rel=1e-3)
+
+
+def test_the_gradient_reaches_encoder_and_projector(tiny_encoder, pairs, projector):
+    method = SimCLR(tiny_encoder, InfoNCE(), projector)
+    method(make_batch(tiny_encoder, *pairs)).loss.backward()
+    unused = {name for name, parameter in method.named_parameters() if parameter.grad is None}
+    assert all("pooler" in name for name in unused)
+    assert all(parameter.grad.abs().sum() > 0 for parameter in projector.parameters())
+
+
+def test_the_state_holds_the_whole_run(tiny_model_folder, tiny_encoder, pairs, projector):
+    method = SimCLR(tiny_encoder, InfoNCE(), projector)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.01)
+    other = SimCLR(load_encoder(tiny_model_folder), InfoNCE(), Projector(32, 16, 8))
+    batch = make_batch(tiny_encoder, *pairs)
+    assert other(batch).loss.item() != method(batch).loss.item()
+    other.load_state_dict(method.state_dict())
+    assert other(batch).loss.item() == method(batch).loss.item()
+
+
+def test_an_encoder_trained_one_step_opens_elsewhere_without_its_projector(tiny_encoder, pairs, projector, tmp_path):
+    method = SimCLR(tiny_encoder, InfoNCE(), projector)
+    before = tiny_encoder.encode(pairs[0])
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-2)
+    method(make_batch(tiny_encoder, *pairs)).loss.backward()
+    optimizer.step()
+    (tmp_path / "model").mkdir()
+    save_encoder(method.encoder, tmp_path / "model")
+    stock = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert abs(stock.encode(pairs[0]) - before).max() > 1e-3
+    assert abs(stock.encode(pairs[0]) - tiny_encoder.encode(pairs[0])).max() < 1e-6
+    trained = F.normalize(forward_rows(tiny_encoder, make_batch(tiny_encoder, *pairs).tokens), dim=-1)[:5].detach()
+    assert abs(stock.encode(pairs[0], normalize_embeddings=True) - trained.numpy()).max() < 1e-6
+    assert stock.state_dict().keys() == tiny_encoder.state_dict().keys()
+
+
+def test_same_side_negatives_are_the_nt_xent_of_the_paper(tiny_encoder, pairs):
+    batch = make_batch(tiny_encoder, *pairs)
+    rows = torch.cat(embedded_views(tiny_encoder, batch)).double().tolist()
     total = 0.0
     for i, row in enumerate(rows):  # Eq. 1: every other row of the 2B is a candidate
-        partner = (i + 6) % 12
+        partner = (i + 5) % 10
         others = [other for k, other in enumerate(rows) if k not in (i, partner)]
         total += oracles.info_nce([row], [rows[partner]], 0.1, negatives=others)
-    assert method(batch=batch).loss.item() == pytest.approx(total / 12, rel=1e-4)
+    method = SimCLR(tiny_encoder, InfoNCE(0.1, symmetric=True, same_side=True))
+    assert method(batch).loss.item() == pytest.approx(total / 10, rel=1e-4)

@@ -1,54 +1,17 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from tests.launch import run_together
 from tests.training.one_of_several import METHODS, WAYS
 
 pytestmark = pytest.mark.slow
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}  # in double precision; the sums are taken in another order
 SCENARIOS = [f"{name} {way}" for name in METHODS for way in WAYS]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def run_together(processes, command):
-    """Run the same command in each of several processes of one group; their outputs are shown if one fails."""
-    group = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    started = []
-    for rank in range(processes):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-        if processes > 1:
-            environment |= {**group, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        started.append(
-            subprocess.Popen(
-                [sys.executable, *command],
-                env=environment,
-                cwd=Path(__file__).parents[2],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    try:
-        outputs = [process.communicate(timeout=200)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0] * processes, "\n".join(outputs)
-    return outputs
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
@@ -19,6 +20,7 @@ from textcl.errors import ConfigError, ConfigErrors
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
 from textcl.progress import Progress
+from textcl.randomness import key_of
 from textcl.recipe.models import (
     CropView,
     DataRecipe,
@@ -135,7 +137,9 @@ def make_components(recipe: Recipe, device: str) -> Components:
     with faults.of("encoder"):
         encoder = make_encoder(recipe.encoder, device)
     if faults.errors:
-        # The other components need an encoder; the recipe's own one is at fault, so any will do to find theirs.
+        if faults.errors[0].field == "encoder.model":
+            faults.report()
+        # The other components need an encoder; the recipe's settings of it are at fault, so any will do to find theirs.
         encoder = make_encoder(EncoderRecipe(model=recipe.encoder.model), device)
     sides: dict[str, list[View]] = {"first": [], "second": []}
     for side, views in (("first", recipe.views.first), ("second", recipe.views.second)):
@@ -146,7 +150,8 @@ def make_components(recipe: Recipe, device: str) -> Components:
     with faults.of("views.pair"):
         pair = make_pair_view(recipe.views.pair)
     method = None
-    with faults.of("method"):
+    with faults.of("method"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_of(recipe.seed, "heads"))  # what a head starts from belongs to the run too
         method = make_method(recipe.method, encoder)
     faults.report()
     assert method is not None

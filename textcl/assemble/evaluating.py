@@ -143,12 +143,15 @@ def evaluate_sts(
         say: Told how many texts were cut at the encoder's limit.
 
     Raises:
-        DataError: If a column is missing, a grade is no number, or no row is in the split.
+        DataError: If a column is missing, a grade is no number, fewer than two rows are in the split, or all grades in
+            it are equal.
     """
     records = read_records(data)
     first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
     grades = _grades(records, columns[2])
     chosen = np.arange(len(records)) if split is None else _rows_of_split(records, split)
+    if len(chosen) < 2:
+        raise records.fault("has a single pair; a correlation needs at least 2")
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     sides = [
         embed_texts(encoder, [side[row] for row in chosen], progress=progress, description=f"encode {name}")
@@ -156,7 +159,10 @@ def evaluate_sts(
     ]
     if cut := sides[0].cut_texts + sides[1].cut_texts:
         say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
-    return score_sts(sides[0].vectors, sides[1].vectors, grades[chosen])
+    try:
+        return score_sts(sides[0].vectors, sides[1].vectors, grades[chosen])
+    except DataError as error:
+        raise records.fault(error.problem) from None
 
 
 def _grades(records: Records, column: str) -> NDArray[np.float64]:
@@ -166,7 +172,9 @@ def _grades(records: Records, column: str) -> NDArray[np.float64]:
         try:
             grades[row] = float(value)
         except (TypeError, ValueError):
-            raise records.fault(f"column {column!r}: expected a number, got {value!r}", row) from None
+            grades[row] = np.nan
+        if not np.isfinite(grades[row]):
+            raise records.fault(f"column {column!r}: expected a number, got {value!r}", row)
     return grades
 
 

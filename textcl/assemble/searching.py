@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import check_target, read_manifest, whole_folder, write_manifest
+from textcl.artifacts import check_file_target, check_target, read_manifest, whole_folder, write_manifest
 from textcl.corpus.collection import Texts, read_texts
 from textcl.encoder.embed import Embedded, embed_texts
 from textcl.encoder.load import describe_encoder, load_encoder
-from textcl.errors import ArtifactError
+from textcl.errors import ArtifactError, ConfigError
 from textcl.evaluation.runs import write_run
 from textcl.index.build import build_index as write_index
 from textcl.index.search import Hit, search, search_run
@@ -124,20 +124,20 @@ def build_index(
         progress: Told of texts encoded and vectors added.
 
     Raises:
-        ConfigError: If `out` exists.
+        ConfigError: If `out` exists, or `limit` is given for the folder of an `encode`.
         DataError: If the source is at fault.
         ArtifactError: If an `encode` folder was made by another model.
     """
     target = Path(out)
     check_target(target, force=force)
     encoded = isinstance(source, str | Path) and (Path(source) / "vectors.npy").is_file()
+    if encoded and limit is not None:
+        raise ConfigError("limit", problem=f"{source} holds vectors, which are taken whole; encode fewer texts instead")
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     texts = (
         source
         if isinstance(source, Texts)
-        else read_texts(
-            Path(source) / "texts.jsonl" if encoded else source, column=column, limit=None if encoded else limit
-        )
+        else read_texts(Path(source) / "texts.jsonl" if encoded else source, column=column, limit=limit)
     )
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, _where(model) if isinstance(model, str | Path) else _folder_of(encoder))
@@ -195,6 +195,7 @@ def search_file(
 
     A query without any document at or above `at_least` has no line in the run file.
     """
+    check_file_target(run, field="run")
     asked = read_texts(queries)
     answers = search_run(searcher.index, searcher.embed(asked.texts, progress).vectors, asked.ids, k)
     if at_least is not None:

@@ -19,7 +19,7 @@ from textcl.assemble.notes import leak_note, missing_note
 from textcl.assemble.run_folder import choose_folder, open_folder, versions
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
-from textcl.errors import ConfigError
+from textcl.errors import ConfigError, DataError
 from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import depth_of, score_run
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
@@ -106,7 +106,7 @@ def train(
     texts = read_training_texts(recipe.data, progress)
     collection = _read_collection(recipe)
     source, longer = make_source(texts, parts, recipe.seed, progress)
-    batches = _batches(source, recipe.training.batch_size, accelerator)
+    batches = _batches(source, recipe, accelerator)
     settings = _settings(recipe, batches.per_epoch)
     trainer = Trainer(
         parts.method,
@@ -153,11 +153,13 @@ def _read_collection(recipe: Recipe) -> Collection | None:
     return read_collection(chosen.collection, chosen.split, allow_missing=chosen.allow_missing)
 
 
-def _batches(source: PairSource, batch_size: int, accelerator: Accelerator) -> Batches:
+def _batches(source: PairSource, recipe: Recipe, accelerator: Accelerator) -> Batches:
     try:
-        return Batches(source, batch_size, accelerator.process_index, accelerator.num_processes)
+        return Batches(source, recipe.training.batch_size, accelerator.process_index, accelerator.num_processes)
     except ConfigError as error:
         raise error.within("training") from None
+    except DataError as error:
+        raise DataError(error.problem, recipe.data.train) from None
 
 
 def _settings(recipe: Recipe, batches_per_epoch: int) -> TrainingSettings:

@@ -55,6 +55,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return _fault("this is a bug in textcl: please report it with the lines above and the command", BUG)
+    if returned == INTERRUPTED:  # typer makes this of Ctrl-C, without a word
+        return _fault("interrupted", INTERRUPTED)
     return returned if isinstance(returned, int) else DONE
 
 

@@ -27,10 +27,13 @@ def retrieval(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Rank a judged collection and score the ranking."""
+    from textcl.artifacts import check_file_target
     from textcl.assemble.evaluating import evaluate_retrieval, model_or_index
     from textcl.corpus.collection import read_collection
     from textcl.evaluation.runs import write_run
 
+    if run is not None:
+        check_file_target(run, field="run")
     judged = read_collection(collection, split, allow_missing=allow_missing)
     result = evaluate_retrieval(
         model_or_index(model, max_tokens), judged, measures=measures.split(","), progress=bar, say=say

@@ -28,8 +28,10 @@ def search(
     """Ask an index."""
     from textcl.assemble.searching import open_searcher, search_file
 
-    if (query is None) == (queries is None):
+    if (query is None) == (queries is None) or (query is not None and not query.strip()):
         raise ConfigError("query", problem="give one question, or --queries with a file of them")
+    if run is not None and queries is None:
+        raise ConfigError("run", problem="is written for --queries; leave it out for one question")
     if queries is not None:
         if run is None:
             raise ConfigError("run", problem="--queries needs --run, the file to write the answers to")

@@ -47,7 +47,7 @@ def load_encoder(
         device: Where the weights go.
 
     Raises:
-        ConfigError: If a setting is out of range or the model has no fast tokenizer.
+        ConfigError: If a setting is out of range, the name is empty, or the model has no fast tokenizer.
         ArtifactError: If there is no such model, or the embedded one's weights are not the published ones.
     """
     _check(pooling, max_tokens, dropout)
@@ -82,6 +82,8 @@ def _check(pooling: str | None, max_tokens: int | None, dropout: float | None) -
 
 def _locate(model: str) -> str:
     """Return what SentenceTransformer opens: a folder that exists, or a hub name."""
+    if not model:
+        raise ConfigError("model", model, "a folder or a hub name")
     if Path(model).is_dir():
         return model
     if model == EMBEDDED_MODEL:

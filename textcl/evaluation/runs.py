@@ -11,7 +11,7 @@ from textcl.evaluation.ranking import Run, canonical_ranking
 
 
 def write_run(path: Path, run: Mapping[str, Sequence[tuple[str, float]]], tag: str = "textcl") -> None:
-    """Write `run` to `path`, whole or not at all, in the canonical order.
+    """Write `run` to `path`, whole or not at all, in the canonical order; its parents are made.
 
     Scores have nine significant digits, which is what any float32 needs to be read back to the same bits.
 
@@ -29,6 +29,7 @@ def write_run(path: Path, run: Mapping[str, Sequence[tuple[str, float]]], tag: s
                 if not _is_word(one):
                     raise DataError(f"{kind} id {one!r} is empty or has white space; a run file cannot hold it", path)
             lines.append(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(lines))
 
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import oracles
+from tests.methods.batches import make_batch
+from tests.strategies import plain_rows
+from textcl.losses import InfoNCE
+from textcl.methods import SimCLR
+from textcl.methods.method import PairBatch, gather_pairs, gather_rows
+
+
+@st.composite
+def label_tables(draw):
+    """(B, G) labels, few enough to be shared."""
+    columns = draw(st.integers(1, 3))
+    row = st.lists(st.integers(0, 5), min_size=columns, max_size=columns)
+    return draw(st.lists(row, min_size=1, max_size=6))
+
+
+@given(label_tables())
+def test_rows_are_the_same_where_they_share_a_label_in_any_columns(labels):
+    count = len(labels)
+    batch = PairBatch(plain_rows(*[[5]] * (2 * count)), np.arange(count), np.array(labels, dtype=np.int64))
+    projections = torch.arange(2 * count * 3, dtype=torch.float32).reshape(2 * count, 3)
+    anchors, positives, same = gather_pairs(projections, batch)
+    assert anchors.tolist() == projections[:count].tolist()
+    assert positives.tolist() == projections[count:].tolist()
+    assert same.tolist() == [[oracles.share_a_label(first, second) for second in labels] for first in labels]
+
+
+def test_without_processes_gathered_rows_are_the_rows_themselves():
+    rows = torch.ones(3, 2)
+    assert gather_rows(rows) is rows
+
+
+def test_the_three_ways_of_forward_agree(tiny_encoder, tiny_corpus):
+    method = SimCLR(tiny_encoder, InfoNCE())
+    batch = make_batch(tiny_encoder, tiny_corpus[:4], tiny_corpus[4:8])
+    projections = method(tokens=batch.tokens)
+    assert projections["projection"].tolist() == method.embed(batch.tokens)["projection"].tolist()
+    from_projections, whole = method(batch, projections=projections), method(batch)
+    assert whole.loss.item() == from_projections.loss.item() == method.loss(projections, batch).loss.item()
+    assert whole.diagnostics.keys() == from_projections.diagnostics.keys()
+
+
+def test_forward_without_rows_says_what_it_needs(tiny_encoder):
+    with pytest.raises(TypeError, match="forward needs tokens, or a batch"):
+        SimCLR(tiny_encoder, InfoNCE())()
+
+
+def test_the_length_of_a_batch_is_its_pairs(tiny_encoder, tiny_corpus):
+    batch = make_batch(tiny_encoder, tiny_corpus[:4], tiny_corpus[4:8])
+    assert (len(batch), len(batch.tokens)) == (4, 8)
