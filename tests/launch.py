@@ -34,7 +34,7 @@ def run_together(processes, command, folder=None):
             )
         )
     try:
-        outputs = [process.communicate(timeout=200)[0] for process in started]
+        outputs = [process.communicate(timeout=400)[0] for process in started]
     finally:
         for process in started:
             process.kill()

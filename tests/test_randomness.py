@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from textcl.randomness import RowRandom, key_of, permutation, philox, stream
 
+ROWS = 20_000
+ONE_EACH = np.arange(ROWS + 1)  # offsets of rows of one token
 NAMES = st.lists(st.one_of(st.integers(), st.text(max_size=4)), min_size=1, max_size=3).map(tuple)
 
 
@@ -65,16 +67,17 @@ def test_uniform_numbers_use_53_bits():
     ("first", "second"),
     [
         (lambda rng: rng.per_row(0), lambda rng: rng.per_row(1)),
+        (lambda rng: rng.per_token(ONE_EACH, 0), lambda rng: rng.per_token(ONE_EACH, 1)),
         (lambda rng: rng.per_row(0), lambda rng: rng.named("part").per_row(0)),
         (lambda rng: rng.named(0).per_row(), lambda rng: rng.named(1).per_row()),
         (lambda rng: rng.per_row(), lambda rng: RowRandom((1, "view"), rng.rows).per_row()),
-        (lambda rng: rng.per_row(), lambda rng: RowRandom(rng.name, rng.rows + 20_000).per_row()),
-        (lambda rng: rng.per_row(), lambda rng: rng.per_token(np.arange(len(rng.rows) + 1))),
+        (lambda rng: rng.per_row(), lambda rng: RowRandom(rng.name, rng.rows + ROWS).per_row()),
+        (lambda rng: rng.per_row(), lambda rng: rng.per_token(ONE_EACH)),
     ],
-    ids=["draws", "parts", "links", "seeds", "rows", "purposes"],
+    ids=["draws", "token draws", "parts", "links", "seeds", "rows", "purposes"],
 )
 def test_numbers_for_different_ends_are_independent(first, second):
-    rng = RowRandom((0, "view"), np.arange(20_000))
+    rng = RowRandom((0, "view"), np.arange(ROWS))
     one, other = first(rng), second(rng)
     assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(len(one))
     assert not np.isin(one, other).any()

@@ -62,8 +62,10 @@ def _check_parents(target: Path, field: str) -> None:
 def _is_ours(target: Path) -> bool:
     if not target.is_dir():
         return False
-    known = (target / "recipe.yaml").is_file() or (target / "modules.json").is_file()
-    return known or _has_manifest(target) or not any(target.iterdir())
+    started = (target / "recipe.yaml").is_file() and (
+        target / "journal.jsonl"
+    ).is_file()  # a run that has no manifest yet
+    return started or _has_manifest(target) or not any(target.iterdir())
 
 
 def _has_manifest(folder: Path) -> bool:
@@ -72,7 +74,7 @@ def _has_manifest(folder: Path) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and "kind" in manifest
+    return isinstance(manifest, dict) and {"kind", "format_version"} <= manifest.keys()
 
 
 def next_numbered(parent: Path, name: str) -> Path:

@@ -164,6 +164,7 @@ def test_the_best_step_is_the_one_with_the_highest_first_measure(said, folder):
     assert trained["measures"]["mrr@10"]["mean"] == pytest.approx(measured[trained["kept_step"]])
 
 
+@pytest.mark.slow
 def test_half_precision_trains_in_a_process_of_its_own(done, textcl, folder):
     done("train", "recipe.yaml", "--out", "full")
     half = ["train", "recipe.yaml", "--set", "training.precision=bf16", "--out", "half"]

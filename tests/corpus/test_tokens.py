@@ -21,7 +21,7 @@ from textcl.corpus.tokens import (
 from textcl.errors import ConfigError, ShapeError
 
 ODD_TEXTS = ["", " ", "a", "Zürich, 東京!", "x" * 300, "the river\n\nrises\t.", "[MASK] is a word here", "e\u0301tude"]
-PROMPTS = ["", "query: ", "A question. Find its answer: "]
+PROMPTS = ["", "query: ", "query:", "A question. Find its answer: "]
 
 
 def texts_and_odd_ones(corpus):

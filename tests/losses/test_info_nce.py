@@ -180,6 +180,15 @@ def test_half_precision_is_widened_before_the_softmax(dtype, symmetric, same_sid
     assert anchor.grad.isfinite().all()
 
 
+@pytest.mark.parametrize(("symmetric", "same_side"), ALL_OPTIONS)
+def test_autocast_does_not_round_the_similarities(symmetric, same_side):
+    anchor, positive = (rows.float() for rows in gaussian_rows(8, 6, 6))
+    loss = InfoNCE(0.01, symmetric, same_side)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(anchor, positive).item()
+    assert inside == loss(anchor, positive).item()
+
+
 def test_float64_stays_float64():
     anchor, positive = gaussian_rows(7, 3, 3)
     assert InfoNCE()(anchor, positive).dtype == torch.float64

@@ -56,3 +56,11 @@ def test_forward_without_rows_says_what_it_needs(tiny_encoder):
 def test_the_length_of_a_batch_is_its_pairs(tiny_encoder, tiny_corpus):
     batch = make_batch(tiny_encoder, tiny_corpus[:4], tiny_corpus[4:8])
     assert (len(batch), len(batch.tokens)) == (4, 8)
+
+
+def test_the_pooler_that_no_embedding_uses_is_frozen_and_nothing_else(tiny_encoder):
+    assert all(parameter.requires_grad for parameter in tiny_encoder.parameters())
+    method = SimCLR(tiny_encoder, InfoNCE())
+    frozen = {name for name, parameter in method.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in method.named_parameters() if ".pooler." in name}
+    assert len(frozen) == 2

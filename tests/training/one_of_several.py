@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.training.byol_sketch import Byol, LatePredictor
-from tests.training.pairs import gradients, new_simclr, pair_source
+from tests.training.pairs import Seeded, gradients, new_simclr, pair_source
 from textcl.encoder.load import load_encoder
 from textcl.training.batches import Batches
 from textcl.training.gradient_cache import cached_backward
@@ -75,6 +75,15 @@ def whole_run(name, chunk_rows, model, texts, batch_size, accelerator, out):
     return {"state": method.state_dict(), "journal": [json.loads(line) for line in lines]}
 
 
+def dropout_seeds(model, texts, batch_size, accelerator, out):
+    """The seed of torch's generator at each forward of a run."""
+    method = new_simclr(model, kind=Seeded)
+    out.mkdir(exist_ok=True)
+    settings = TrainingSettings(steps=3, chunk_rows=3)
+    Trainer(method, batches_for(method, texts, batch_size, accelerator), settings, out, accelerator).train()
+    return method.seeds
+
+
 def main(model, texts, out, batch_size):
     accelerator = Accelerator(cpu=True)
     known = json.loads(Path(texts).read_text())
@@ -84,6 +93,7 @@ def main(model, texts, out, batch_size):
             parts = (name, chunk_rows, model, known, int(batch_size), accelerator)
             results[f"{name} {way} step"] = one_step(*parts)
             results[f"{name} {way} run"] = whole_run(*parts, Path(out) / f"{name}-{way}")
+    results["seeds"] = dropout_seeds(model, known, int(batch_size), accelerator, Path(out) / "seeds")
     torch.save(results, Path(out) / f"rank-{accelerator.process_index}.pt")
     accelerator.end_training()
 

@@ -16,6 +16,18 @@ from textcl.training.trainer import Trainer, TrainingSettings
 from textcl.views.view import Chain
 
 
+class Seeded(SimCLR):
+    """Keeps the seed of torch's generator at every forward."""
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.seeds = []
+
+    def embed(self, tokens):
+        self.seeds.append(torch.initial_seed())
+        return super().embed(tokens)
+
+
 def pair_source(encoder, texts, *, seed=0, pair=None, first=None, second=None, max_tokens=24):
     """Each text is its own pair, seen through a view on each side."""
     prefix, suffix = special_tokens(tokenizer_of(encoder))

@@ -1,4 +1,4 @@
-"""Ctrl-C inside the loop; tests/test_resume.py sends it to a real command."""
+"""Ctrl-C and kills inside the loop, and how it goes on; tests/test_resume.py stops a real command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tests.training.pairs import new_simclr, new_trainer, pair_source, states_equal
+from textcl.errors import ArtifactError
 from textcl.training.checkpoint import checkpoints
 from textcl.training.journal import read_journal
 from textcl.training.trainer import TrainingResult
@@ -74,6 +75,53 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(start):
         trainer.train()
     assert pressing.ended == [1, 2]
     assert [path.name for path in checkpoints(trainer.out / "checkpoints")] == ["step-1", "step-2"]
+
+
+class Noisy:
+    """An evaluation whose score of a step depends on which time it is seen, as on a GPU; a kill comes at one step."""
+
+    trainer = None
+
+    def __init__(self, scores, kill_at=None):
+        self.scores, self.kill_at, self.weights = scores, kill_at, {}
+
+    def __call__(self):
+        step = self.trainer.step
+        if step == self.kill_at:
+            raise KilledError
+        weights = self.trainer.method.encoder.state_dict()
+        self.weights[step] = {name: one.clone() for name, one in weights.items()}
+        return {"ndcg@10": self.scores[step - 1]}
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_best_step_that_the_resumed_run_does_not_find_again_costs_no_earlier_one(start):
+    first = Noisy([0.1, 0.8, 0.2, 0.9, 0.3, 0.3], kill_at=5)
+    with pytest.raises(KilledError):
+        start("run", first, save_every=3, keep="best").train()
+    second = Noisy([0.1, 0.8, 0.2, 0.7, 0.3, 0.3])
+    resumed = start("run", second, save_every=3, keep="best")
+    assert resumed.train(resume=True).kept_step == 2
+    left = resumed.method.encoder.state_dict()
+    assert states_equal(left, first.weights[2])
+    assert not states_equal(left, second.weights[4])
+
+
+def test_only_best_weights_that_a_resume_may_want_stay_on_disk(start):
+    trainer = start("run", Noisy([0.1, 0.2, 0.3, 0.4, 0.5, 0.1]), save_every=4, keep="best")
+    assert trainer.train().kept_step == 5
+    assert sorted(path.name for path in (trainer.out / "checkpoints").iterdir()) == ["best-4", "best-5", "step-4"]
+
+
+def test_a_run_that_would_see_other_batches_or_rates_is_not_continued(start):
+    start("run", save_every=3).train()
+    with pytest.raises(ArtifactError, match=r"step-6: cannot continue: it had 6 steps, now 9$"):
+        start("run", steps=9).train(resume=True)
+    with pytest.raises(ArtifactError, match=r"step-6: cannot continue: it had 0 seed, now 1$"):
+        start("run", seed=1).train(resume=True)
 
 
 def test_a_run_in_another_thread_leaves_signals_alone(start):

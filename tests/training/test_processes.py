@@ -67,6 +67,12 @@ def test_the_cache_changes_nothing_on_two_processes(results, name):
     assert_close(first[f"{name} cached run"]["state"], first[f"{name} plain run"]["state"], **CLOSE)
 
 
+def test_each_process_drops_other_units(results):
+    _alone, (first, second) = results
+    assert len(first["seeds"]) == len(second["seeds"]) == 3 * 2 * 2  # steps, forwards, chunks
+    assert not set(first["seeds"]) & set(second["seeds"])
+
+
 @pytest.mark.parametrize("name", ["byol", "late_predictor"])
 def test_the_target_moves_towards_the_online_side(results, name):
     (alone,), _both = results

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.training.pairs import gradients, new_simclr, new_trainer, pair_source, states_equal
+from tests.training.pairs import Seeded, gradients, new_simclr, new_trainer, pair_source, states_equal
 from textcl.errors import PromiseError
 from textcl.methods.simclr import SimCLR
 from textcl.training.journal import read_journal
@@ -62,6 +62,14 @@ def test_what_ran_before_does_not_change_the_dropout_of_a_step(start):
     torch.rand(17)
     other.train()
     assert states_equal(one.method.state_dict(), other.method.state_dict())
+
+
+def test_every_chunk_of_every_batch_of_every_step_drops_other_units(start, tiny_model_folder):
+    method = new_simclr(tiny_model_folder, kind=Seeded)
+    start(method=method, steps=2, accumulate_steps=2, chunk_rows=3).train()
+    assert len(method.seeds) == 2 * 2 * 2 * 3  # steps, batches, forwards, chunks
+    assert sorted(method.seeds) == sorted([*set(method.seeds)] * 2)
+    assert len(set(method.seeds)) == 2 * 2 * 3
 
 
 def test_the_loop_is_adamw_on_the_gradients_of_each_batch(start, tiny_model_folder):

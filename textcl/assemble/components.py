@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from textcl.corpus.collection import is_collection, read_texts
 from textcl.corpus.readers import Records, column_texts, pick_column, read_records
 from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
+from textcl.encoder.forward import excludes_prompt
 from textcl.encoder.heads import Projector
-from textcl.encoder.load import load_encoder, tokenizer_of
+from textcl.encoder.load import load_encoder, prompt_of, tokenizer_of
 from textcl.errors import ConfigError, ConfigErrors
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
@@ -85,7 +87,7 @@ def make_encoder(recipe: EncoderRecipe, device: str) -> SentenceTransformer:
         pooling=recipe.pooling,
         max_tokens=recipe.max_tokens,
         dropout=recipe.dropout,
-        prompts=recipe.prompts.model_dump(),
+        prompts=None if recipe.prompts is None else recipe.prompts.model_dump(),
         device=device,
     )
 
@@ -125,8 +127,8 @@ class Components:
     """What a recipe's encoder, views and method sections become."""
 
     encoder: SentenceTransformer
-    first: View
-    second: View
+    first: Chain
+    second: Chain
     pair: PairView | None
     method: SimCLR
 
@@ -188,16 +190,24 @@ def _labels(texts: Sequence[Sequence[str]], groups: Sequence[Sequence[str]] = ()
 def _group_labels(records: Records, column: str) -> list[str]:
     if column not in records.columns:
         raise records.fault(f"no column {column!r} for data.group; there are: {', '.join(records.columns)}")
-    return [f"row {row}" if value is None else repr(value) for row, value in enumerate(records.dataset[column])]
+    values = enumerate(records.dataset[column])
+    # A blank cell says nothing: such a row is in a group of its own.
+    return [f"row {row}" if value is None or not str(value).strip() else repr(value) for row, value in values]
 
 
 def make_source(texts: TrainingTexts, parts: Components, seed: int, progress: Progress) -> tuple[PairSource, int]:
     """Return the source of training pairs, and how many texts are longer than the encoder's limit."""
     encoder = parts.encoder
     limit = encoder.max_seq_length or 512
-    prompts = encoder.prompts or {}
-    query, document = prompts.get("query") or "", prompts.get("document") or ""
+    query, document = prompt_of(encoder, "query"), prompt_of(encoder, "document")
+    if (query or document) and excludes_prompt(encoder):
+        raise ConfigError(
+            "encoder.prompts", problem="the model's pooling leaves prompts out, which training cannot yet"
+        )
     single = texts.positives is texts.anchors
+    if single and parts.pair is None and not _views_differ(parts):
+        problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
+        raise ConfigError("views", problem=problem)
     # One text is its own pair: both sides are documents then, as the index will see them.
     first = _side(texts.anchors, document if single else query, parts.first, encoder, progress)
     if single:
@@ -207,6 +217,13 @@ def make_source(texts: TrainingTexts, parts: Components, seed: int, progress: Pr
     sides = (first,) if single else (first, second)
     longer = sum(int((side.tokens.lengths > limit - len(side.prefix) - len(side.suffix)).sum()) for side in sides)
     return PairSource(first, second, texts.groups, limit, seed, parts.pair), longer
+
+
+def _views_differ(parts: Components) -> bool:
+    """Tell whether two views of one text can differ: by a view that changes it, or by dropout in the encoder."""
+    links = (*parts.first.links, *parts.second.links)
+    changed = any(not isinstance(link, Dropout) for link in links)
+    return changed or any(isinstance(one, nn.Dropout) and one.p > 0 for one in parts.encoder.modules())
 
 
 def _side(texts: list[str], prompt: str, view: View, encoder: SentenceTransformer, progress: Progress) -> Side:

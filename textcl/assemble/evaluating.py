@@ -15,7 +15,7 @@ from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.collection import Collection
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
 from textcl.encoder.embed import embed_texts
-from textcl.encoder.load import load_encoder
+from textcl.encoder.load import load_encoder, prompt_of
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.measures import depth_of
 from textcl.evaluation.ranking import Run, top_documents
@@ -52,16 +52,15 @@ def rank_collection(
     encoder: SentenceTransformer, collection: Collection, measures: Sequence[str], progress: Progress = quiet
 ) -> Ranked:
     """Return the run of exact search over a collection, as deep as `measures` look."""
-    prompts = encoder.prompts or {}
     documents = embed_texts(
         encoder,
         collection.documents,
-        prompt=prompts.get("document") or "",
+        prompt=prompt_of(encoder, "document"),
         progress=progress,
         description="encode documents",
     )
     queries = embed_texts(
-        encoder, collection.queries, prompt=prompts.get("query") or "", progress=progress, description="encode queries"
+        encoder, collection.queries, prompt=prompt_of(encoder, "query"), progress=progress, description="encode queries"
     )
     run = top_documents(
         queries.vectors, collection.query_ids, documents.vectors, collection.doc_ids, depth_of(measures)
@@ -70,11 +69,17 @@ def rank_collection(
 
 
 def rank_by_index(
-    searcher: Searcher, collection: Collection, measures: Sequence[str], progress: Progress = quiet
+    searcher: Searcher,
+    collection: Collection,
+    measures: Sequence[str],
+    progress: Progress = quiet,
+    say: Say = silent,
 ) -> Ranked:
     """Return the run of an index's own search; its documents must be the collection's."""
     judged = {doc_id for judgements in collection.qrels.values() for doc_id in judgements}
     known = set(searcher.index.ids_of(np.arange(searcher.index.rows)))
+    if missing := len(set(collection.doc_ids) - known):
+        say(f"{missing} of {len(collection.doc_ids)} documents of {collection.name} are not in {searcher.folder}")
     if not judged & known:
         raise DataError("holds none of the collection's judged documents; their ids must be equal", searcher.folder)
     queries = searcher.embed(collection.queries, progress)
@@ -105,7 +110,7 @@ def evaluate_retrieval(
     if isinstance(model, str | Path):
         model = model_or_index(model)
     if isinstance(model, Searcher):
-        ranked, limit = rank_by_index(model, collection, measures, progress), model.encoder.max_seq_length
+        ranked, limit = rank_by_index(model, collection, measures, progress, say), model.encoder.max_seq_length
     else:
         ranked, limit = rank_collection(model, collection, measures, progress), model.max_seq_length
     for note in (ranked.note(limit), missing_note(collection)):

@@ -49,7 +49,8 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     if folder.exists():
         shutil.rmtree(folder)  # allowed by check_target, and everything that could be wrong has been looked at
     folder.mkdir(parents=True)
-    write_whole(folder / "recipe.yaml", write_recipe(recipe))  # first, since it makes the folder one of ours
+    write_whole(folder / "recipe.yaml", write_recipe(recipe))
+    (folder / "journal.jsonl").touch()
     (folder / "checkpoints").mkdir()
     (folder / "runs").mkdir()
 

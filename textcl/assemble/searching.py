@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from textcl.artifacts import check_file_target, check_target, read_manifest, whole_folder, write_manifest
 from textcl.corpus.collection import Texts, read_texts
 from textcl.encoder.embed import Embedded, embed_texts
-from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.encoder.load import describe_encoder, load_encoder, prompt_of
 from textcl.errors import ArtifactError, ConfigError
 from textcl.evaluation.runs import write_run
 from textcl.index.build import build_index as write_index
@@ -43,7 +43,7 @@ class Searcher:
 
     def embed(self, queries: Sequence[str], progress: Progress = quiet) -> Embedded:
         """Return the vectors of queries, with the query prompt."""
-        prompt = (self.encoder.prompts or {}).get("query") or ""
+        prompt = prompt_of(self.encoder, "query")
         return embed_texts(self.encoder, queries, prompt=prompt, progress=progress, description="encode queries")
 
     def search(self, query: str, k: int = 10, *, at_least: float | None = None) -> list[Hit]:
@@ -133,6 +133,8 @@ def build_index(
     encoded = isinstance(source, str | Path) and (Path(source) / "vectors.npy").is_file()
     if encoded and limit is not None:
         raise ConfigError("limit", problem=f"{source} holds vectors, which are taken whole; encode fewer texts instead")
+    if encoded and (limit is not None or column is not None):
+        raise ConfigError("limit", problem="an encode folder is taken whole; give limit and column to textcl encode")
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     texts = (
         source

@@ -117,6 +117,8 @@ def train(
         _development_measure(recipe, parts, collection, settings.steps),
     )
     if first:
+        if batches.batch_size < recipe.training.batch_size:
+            say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
         _tell(recipe, texts, parts, collection, longer, say)
         open_folder(folder, recipe, resume=resume)
     before = _before(folder, recipe, parts, collection, accelerator, progress)

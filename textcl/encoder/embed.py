@@ -1,4 +1,4 @@
-"""Texts → vectors, in constant memory, straight into an array that may lie on disk."""
+"""Texts → vectors, a block at a time, straight into an array that may lie on disk."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from textcl.corpus.tokens import TokenRows
 
 _GROUP_TOKENS = 2048  # about what stays in a core's cache at the widths of small encoders
-_LONGEST_TO_SHORTEST = 1.3  # within a group, so at most a quarter of it is padding
+_LONGEST_TO_SHORTEST = 1.3  # within a group, or two tokens more: what is padded is small, and the groups are few
 
 
 def forward_rows(
@@ -30,7 +30,7 @@ def forward_rows(
         encoder: Its device is used.
         rows: B rows of at least one token, special tokens included.
         prompt_tokens: Tokens before the text, left out by poolings that exclude the prompt.
-        group_tokens: Padded tokens run at a time; decides speed, never the numbers.
+        group_tokens: Padded tokens run at a time; decides speed; the numbers stay, dropout's draws aside.
     """
     device = next(encoder.parameters()).device
     groups = list(_groups(rows.lengths, group_tokens))
@@ -38,7 +38,7 @@ def forward_rows(
     for group in groups:
         ids, mask = _pad(rows.take(group), encoder)
         features: dict[str, object] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-        if _excludes_prompt(encoder):
+        if excludes_prompt(encoder):
             features["prompt_length"] = prompt_tokens
         outputs.append(encoder(features)["sentence_embedding"])
     order = torch.from_numpy(np.argsort(np.concatenate(groups), kind="stable")).to(device)
@@ -69,5 +69,6 @@ def _pad(rows: TokenRows, encoder: SentenceTransformer) -> tuple[Tensor, Tensor]
     return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
-def _excludes_prompt(encoder: SentenceTransformer) -> bool:
+def excludes_prompt(encoder: SentenceTransformer) -> bool:
+    """Tell whether the encoder's pooling leaves the prompt's tokens out."""
     return any(isinstance(module, Pooling) and not module.include_prompt for module in encoder)

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +17,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import PreTrainedTokenizerBase
 
-from textcl.artifacts import checksum, fingerprint
+from textcl.artifacts import checksum, fingerprint, write_manifest
 from textcl.errors import ArtifactError, ConfigError, MissingExtraError
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
@@ -32,7 +32,7 @@ def load_encoder(
     max_tokens: int | None = None,
     dropout: float | None = None,
     prompts: Mapping[str, str] | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
 ) -> SentenceTransformer:
     """Return a sentence-transformers model, in evaluation mode.
 
@@ -44,7 +44,7 @@ def load_encoder(
         max_tokens: Longest input, special tokens included; None keeps the model's own.
         dropout: Chance of every dropout layer while training, in [0, 1); None keeps the model's own.
         prompts: Text put before queries and before documents, by the names `query` and `document`.
-        device: Where the weights go.
+        device: Where the weights go; None takes a GPU where there is one.
 
     Raises:
         ConfigError: If a setting is out of range, the name is empty, or the model has no fast tokenizer.
@@ -54,14 +54,14 @@ def load_encoder(
     path = _locate(str(model))
     with _quiet_libraries():
         try:
-            encoder = SentenceTransformer(path, device=str(device), trust_remote_code=False)
+            encoder = SentenceTransformer(path, device=_device(device), trust_remote_code=False)
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ArtifactError(model, f"cannot be opened as an encoder: {reason}") from error
     if not isinstance(encoder[0], Transformer) or not getattr(encoder.tokenizer, "is_fast", False):
         raise ConfigError("model", str(model), "a transformer encoder with a fast tokenizer")
     if pooling is not None:
-        _set_pooling(encoder, POOLINGS[pooling])
+        _set_pooling(encoder, pooling)
     if max_tokens is not None:
         _set_max_tokens(encoder, max_tokens)
     if dropout is not None:
@@ -78,6 +78,10 @@ def _check(pooling: str | None, max_tokens: int | None, dropout: float | None) -
         raise ConfigError("max_tokens", max_tokens, "a number of tokens, at least 3")
     if dropout is not None and not 0 <= dropout < 1:
         raise ConfigError("dropout", dropout, "a chance in [0, 1)")
+
+
+def _device(wanted: str | torch.device | None) -> str:
+    return str(wanted) if wanted is not None else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _locate(model: str) -> str:
@@ -130,16 +134,17 @@ def save_encoder(encoder: SentenceTransformer, folder: Path) -> None:
     """Write a sentence-transformers model into `folder`, which exists."""
     with _quiet_libraries():
         encoder.save_pretrained(str(folder), create_model_card=False)
+    write_manifest(folder, "model", 1, {"fingerprint": fingerprint_encoder(encoder)})
 
 
-def _set_pooling(encoder: SentenceTransformer, mode: str) -> None:
+def _set_pooling(encoder: SentenceTransformer, pooling: str) -> None:
     for index, module in enumerate(encoder):
         if isinstance(module, Pooling):
             encoder[index] = Pooling(
-                module.embedding_dimension, pooling_mode=mode, include_prompt=module.include_prompt
+                module.embedding_dimension, pooling_mode=POOLINGS[pooling], include_prompt=module.include_prompt
             )
             return
-    raise ConfigError("pooling", mode, "null for a model without a pooling module")
+    raise ConfigError("pooling", pooling, "null for a model without a pooling module")
 
 
 def _set_max_tokens(encoder: SentenceTransformer, max_tokens: int) -> None:
@@ -163,6 +168,13 @@ def set_dropout(encoder: SentenceTransformer, rate: float) -> None:
 def tokenizer_of(encoder: SentenceTransformer) -> PreTrainedTokenizerBase:
     """Return the encoder's tokenizer."""
     return cast(PreTrainedTokenizerBase, encoder.tokenizer)
+
+
+def prompt_of(encoder: SentenceTransformer, side: Literal["query", "document"]) -> str:
+    """Return what stands before queries or documents, by the names that sentence-transformers looks for."""
+    names = {"query": ("query",), "document": ("document", "passage", "corpus")}[side]
+    prompts = encoder.prompts or {}
+    return next((prompt for name in names if (prompt := prompts.get(name))), "")
 
 
 def pooling_of(encoder: SentenceTransformer) -> str:
@@ -198,12 +210,11 @@ def _tokenizer_state(serialised: str) -> str:
 
 def describe_encoder(encoder: SentenceTransformer, model: str) -> dict[str, Any]:
     """Return the facts by which an index recognises its encoder: fingerprint, prompts, pooling, limits, width."""
-    prompts = encoder.prompts or {}
     return {
         "model": model,
         "fingerprint": fingerprint_encoder(encoder),
-        "query_prompt": prompts.get("query") or "",
-        "document_prompt": prompts.get("document") or "",
+        "query_prompt": prompt_of(encoder, "query"),
+        "document_prompt": prompt_of(encoder, "document"),
         "pooling": pooling_of(encoder),
         "max_tokens": encoder.max_seq_length,
         "dimension": encoder.get_embedding_dimension(),

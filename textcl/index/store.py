@@ -49,7 +49,11 @@ class Index:
             said = f"{manifest['rows']} of {manifest['dimension']}"
             raise ArtifactError(folder / FAISS_FILE, f"holds {found}, the manifest says {said}; build the index again")
         self._texts: Any = _open_texts(folder / TEXTS_FILE) if manifest["texts"] else None
-        self._ids = sqlite3.connect(f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        # The file is opened unchangeable, so that any thread may read it.
+        where = f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1"
+        self._ids = sqlite3.connect(where, uri=True, check_same_thread=False)
+            f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
         try:
             self._check_rows()
         except ArtifactError:

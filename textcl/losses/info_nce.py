@@ -47,10 +47,11 @@ class InfoNCE(nn.Module):
         _check_shapes(anchor, positive, negatives, same)
         anchor, positive = _unit_rows(anchor), _unit_rows(positive)
         negatives = None if negatives is None else _unit_rows(negatives)
-        loss = self._one_way(anchor, positive, negatives, same)
-        if not self.symmetric:
-            return loss
-        return (loss + self._one_way(positive, anchor, negatives, None if same is None else same.T)) / 2
+        with torch.autocast(anchor.device.type, enabled=False):  # it would take the products back to half precision
+            loss = self._one_way(anchor, positive, negatives, same)
+            if not self.symmetric:
+                return loss
+            return (loss + self._one_way(positive, anchor, negatives, None if same is None else same.T)) / 2
 
     def _one_way(self, anchor: Tensor, positive: Tensor, negatives: Tensor | None, same: Tensor | None) -> Tensor:
         own = torch.arange(len(anchor), device=anchor.device)  # row i's positive is column i

@@ -45,7 +45,7 @@ class SimCLR(Method):
             cosines = F.normalize(anchor.float(), dim=-1) @ F.normalize(positive.float(), dim=-1).T
             diagnostics = {
                 "positive_cosine": cosines.diagonal().mean(),
-                "negative_cosine": cosines[~same].mean() if (~same).any() else cosines.new_zeros(()),
+                "negative_cosine": cosines.masked_fill(same, 0.0).sum() / (~same).sum().clamp(min=1),
                 "masked_fraction": (same.sum() - len(same)) / max(1, same.numel() - len(same)),
             }
         return MethodOutput(loss, diagnostics)

@@ -39,7 +39,7 @@ class EncoderRecipe(StrictModel):
     pooling: str | None = Field(None, description="mean, cls, last or weighted_mean; null keeps the model's own")
     max_tokens: int | None = Field(None, description="longest input in tokens; null keeps the model's own")
     dropout: float | None = Field(None, description="chance of every dropout layer; null keeps the model's own")
-    prompts: Prompts = Prompts()
+    prompts: Prompts | None = Field(None, description="null keeps the model's own")
 
 
 class Columns(StrictModel):

@@ -61,7 +61,7 @@ def cached_backward(
                 [(again[name] * leaf.grad[chunk]).sum() for name, leaf in leaves.items() if leaf.grad is not None]
             ).sum()
             if last and method is not inner:
-                surrogate = surrogate + _touch_all(inner)
+                surrogate = surrogate + touch_all(inner)
             surrogate.backward()  # type: ignore[no-untyped-call]
     return MethodOutput(output.loss.detach(), output.diagnostics)
 
@@ -84,7 +84,7 @@ def _embed_chunks(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _touch_all(method: Method) -> Tensor:
+def touch_all(method: Method) -> Tensor:
     """Return zero, with a gradient of zero for every parameter.
 
     Parameters that only the loss uses got their gradient before; DistributedDataParallel averages a parameter when

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +18,14 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from textcl.artifacts import whole_folder
-from textcl.errors import PromiseError
+from textcl.artifacts import whole_folder, write_manifest
+from textcl.errors import ArtifactError, PromiseError
 from textcl.methods.method import Method, MethodOutput, PairBatch
 from textcl.progress import Progress, quiet
 from textcl.randomness import key_of
 from textcl.training.batches import Batches
 from textcl.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from textcl.training.gradient_cache import cached_backward
+from textcl.training.gradient_cache import cached_backward, touch_all
 from textcl.training.journal import Journal
 from textcl.training.schedules import learning_rate_at
 
@@ -192,7 +193,8 @@ class Trainer:
                     return cached_backward(wrapped, batch, self.settings.chunk_rows, seed_chunk, backward, no_sync)
             seed_chunk(0)
             output: MethodOutput = wrapped(batch=batch)
-            backward(output.loss)
+            # Every parameter must be reached, or DistributedDataParallel waits for it.
+            backward(output.loss if wrapped is self.method else output.loss + touch_all(self.method))
             return output
 
     def _after_step(self, values: dict[str, Tensor], journal: Journal | None, interrupted: bool) -> None:
@@ -230,10 +232,14 @@ class Trainer:
             self.evaluations[self.step] = measures
             journal.write(self.step, measures)
             if self.settings.keep == "best" and self._best_step() == self.step:
-                with whole_folder(self.out / "checkpoints" / "best", force=True) as partial:
+                with whole_folder(self._best_folder(self.step), force=True) as partial:
                     torch.save(self.method.encoder.state_dict(), partial / "encoder.pt")
-                    (partial / "manifest.json").write_text(f'{{"kind": "best encoder", "step": {self.step}}}\n')
+                    write_manifest(partial, "best encoder", 1, {"step": self.step})
         self.accelerator.wait_for_everyone()
+
+    def _best_folder(self, step: int) -> Path:
+        """Return where the best weights of a step lie: one folder a step, since a resume may find another step best."""
+        return self.out / "checkpoints" / f"best-{step}"
 
     def _best_step(self) -> int:
         """Return the first of the steps with the highest first measure."""
@@ -241,14 +247,31 @@ class Trainer:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
-            facts = {"evaluations": {str(step): measures for step, measures in self.evaluations.items()}}
+            evaluations = {str(step): measures for step, measures in self.evaluations.items()}
+            facts = {"evaluations": evaluations, "run": self._fixed_facts()}
             save_checkpoint(self.out / "checkpoints", self.step, self.method, self.optimizer, facts)
+            best = self._best_folder(self._best_step()) if self.evaluations else None
+            for old in (self.out / "checkpoints").glob("best-*"):
+                if old != best:
+                    shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
+
+    def _fixed_facts(self) -> dict[str, int]:
+        """Return what must stay as it is for a resumed run to see the batches and rates that it would have seen."""
+        return {
+            "processes": self.accelerator.num_processes,
+            "steps": self.settings.steps,
+            "pairs": len(self.batches.source),
+            "seed": self.settings.seed,
+        }
 
     def _restore(self) -> None:
         found = checkpoints(self.out / "checkpoints")
         if found:
             facts = load_checkpoint(found[-1], self.method, self.optimizer)
+            if odd := [name for name, value in self._fixed_facts().items() if facts["run"][name] != value]:
+                said = ", ".join(f"{facts['run'][name]} {name}, now {self._fixed_facts()[name]}" for name in odd)
+                raise ArtifactError(found[-1], f"cannot continue: it had {said}")
             self.step = int(facts["step"])
             self.evaluations = {int(step): measures for step, measures in facts["evaluations"].items()}
 
@@ -259,7 +282,7 @@ class Trainer:
         if self.settings.keep == "best" and self.evaluations:
             kept = self._best_step()
             if kept != self.step:
-                path = self.out / "checkpoints" / "best" / "encoder.pt"
+                path = self._best_folder(kept) / "encoder.pt"
                 self.method.encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         return TrainingResult(self.step, kept, self.evaluations)
 
