@@ -32,6 +32,17 @@ def test_training_texts_cut_at_the_token_limit_are_counted(textcl, work, tiny_co
     assert "2 of 22 training texts are longer than 64 tokens; what their views leave beyond that is cut" in answer.err
 
 
+def test_a_text_is_cut_from_the_first_token_over_the_limit(
+    textcl, work, tiny_corpus, tiny_model_folder, tiny_tokenizer
+):
+    recipe = write_recipe(work, tiny_model_folder, texts_of(work, tiny_corpus).name)
+    longest = max(len(ids) for ids in tiny_tokenizer(tiny_corpus[20:40])["input_ids"])  # [CLS] and [SEP] included
+    for limit, cut in ((longest, False), (longest - 1, True)):
+        answer = textcl("train", recipe, "--out", f"run-{limit}", "--set", f"encoder.max_tokens={limit}")
+        assert answer.code == 0
+        assert any(f"longer than {limit} tokens" in line for line in answer.err) == cut
+
+
 def test_nothing_is_said_of_cuts_where_nothing_is_cut(textcl, work, tiny_corpus, tiny_model_folder):
     recipe = write_recipe(work, tiny_model_folder, texts_of(work, tiny_corpus).name)
     answer = textcl("train", recipe, "--out", "run", "--set", "encoder.max_tokens=64")

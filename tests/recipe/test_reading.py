@@ -101,6 +101,10 @@ def test_a_number_is_a_number_in_every_notation(number):
     assert parse_overrides([f"training.learning_rate={number}"]) == {"training.learning_rate": 2e-5}
 
 
+def test_an_exponent_needs_no_sign():
+    assert read_recipe(f"{DATA}training: {{epochs: 1e2}}").training.epochs == 100
+
+
 @pytest.mark.parametrize("word", ["e5", "1e", "texts-2e5.txt", "2e5.txt"])
 def test_a_word_with_an_e_stays_a_word(word):
     assert read_recipe(f"data: {{train: {word}}}").data.train == word

@@ -52,8 +52,6 @@ class Index:
         # The file is opened unchangeable, so that any thread may read it.
         where = f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1"
         self._ids = sqlite3.connect(where, uri=True, check_same_thread=False)
-            f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-        )
         try:
             self._check_rows()
         except ArtifactError:
