@@ -128,12 +128,12 @@ def test_a_diverged_run_says_so_and_exits_with_1(textcl, work, tiny_corpus, tiny
     assert not (work / "run" / "model").exists()
 
 
-def test_a_bug_shows_its_traceback_asks_for_a_report_and_exits_with_3(work, collection, tiny_model_folder):
+def test_a_bug_shows_its_traceback_asks_for_a_report_and_exits_with_3(work):
     """A package that cannot be imported is nothing that a user of textcl could mend."""
     (work / "broken").mkdir()
-    (work / "broken" / "pytrec_eval.py").write_text("raise RuntimeError('broken on purpose')\n")
+    (work / "broken" / "yaml.py").write_text("raise RuntimeError('broken on purpose')\n")
     done = subprocess.run(
-        [sys.executable, "-m", "textcl", "evaluate", "retrieval", str(tiny_model_folder), "dev"],
+        [sys.executable, "-m", "textcl", "recipe", "check", "recipe.yaml"],
         env={**os.environ, "PYTHONPATH": str(work / "broken")},
         capture_output=True,
         text=True,
@@ -149,7 +149,7 @@ def test_a_bug_shows_its_traceback_asks_for_a_report_and_exits_with_3(work, coll
 
 def test_the_real_command_refuses_wrong_input_in_one_line(work):
     done = subprocess.run(
-        [sys.executable, "-m", "textcl", "train", "none.yaml"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "textcl", "recipe", "check", "none.yaml"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "textcl: none.yaml: no such recipe\n")
     assert list(work.iterdir()) == []

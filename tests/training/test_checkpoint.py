@@ -34,7 +34,7 @@ def test_everything_comes_back_bit_for_bit(tiny_model_folder, tiny_corpus, tmp_p
     assert (facts["step"], facts["evaluations"]) == (7, {"5": {"ndcg@10": 0.25}})
     assert states_equal(other.state_dict(), method.state_dict())
     assert len(moments(optimizer)) > 40
-    assert all(map(torch.equal, moments(other_optimizer), moments(optimizer)))
+    assert all(torch.equal(*pair) for pair in zip(moments(other_optimizer), moments(optimizer), strict=True))
 
 
 def test_the_newest_two_stay_in_the_order_of_their_steps(tiny_model_folder, tiny_corpus, tmp_path):
