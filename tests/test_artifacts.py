@@ -86,12 +86,17 @@ def test_an_existing_folder_is_refused_without_force(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [("manifest.json", '{"kind": "index"}'), ("recipe.yaml", "seed: 0"), ("modules.json", "[]"), (None, None)],
+    "files",
+    [
+        {"manifest.json": '{"kind": "index", "format_version": 1}'},
+        {"recipe.yaml": "seed: 0", "journal.jsonl": ""},
+        {},
+    ],
+    ids=["finished", "unfinished run", "empty"],
 )
-def test_force_replaces_what_textcl_writes_and_empty_folders(tmp_path, name, content):
+def test_force_replaces_what_textcl_writes_and_empty_folders(tmp_path, files):
     (tmp_path / "out").mkdir()
-    if name:
+    for name, content in files.items():
         write(tmp_path / "out", content, name)
     check_target(tmp_path / "out", force=True)
     with whole_folder(tmp_path / "out", force=True) as partial:
@@ -103,6 +108,9 @@ def test_force_replaces_what_textcl_writes_and_empty_folders(tmp_path, name, con
     ("name", "content"),
     [
         ("thesis.txt", "four years"),
+        ("recipe.yaml", "a project that has a recipe too"),
+        ("modules.json", "[]"),
+        ("manifest.json", '{"kind": "something else"}'),
         ("manifest.json", '{"manifest_version": 3, "name": "a browser extension"}'),
         ("manifest.json", "[]"),
         ("manifest.json", "not JSON"),
