@@ -71,6 +71,13 @@ def test_a_prompt_leaves_no_token_and_no_mark_in_the_rows(tiny_tokenizer, tiny_c
     assert as_lists(prompted) == as_lists(bare)
 
 
+def test_a_token_across_the_end_of_the_prompt_belongs_to_the_text(tiny_tokenizer):
+    rows = tokenise(["e river", ", bees"], tiny_tokenizer, "th")
+    words = [tiny_tokenizer.convert_ids_to_tokens(rows.row(place).tolist()) for place in range(2)]
+    assert words == [["the", "river"], [",", "bees"]]
+    assert rows.marks.tolist() == [WORD_START | SENTENCE_START, WORD_START, WORD_START | SENTENCE_START, WORD_START]
+
+
 def test_words_start_at_their_first_piece(tiny_tokenizer):
     assert tiny_tokenizer.tokenize("The river hob.") == ["the", "river", "h", "##o", "##b", "."]
     starts = marked(tiny_tokenizer, "The river hob.", WORD_START)
