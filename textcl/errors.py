@@ -81,11 +81,18 @@ class ArtifactError(TextclError):
 
 
 class MissingExtraError(TextclError, ImportError):
-    """A feature needs an optional package; the text has the command that installs it."""
+    """A feature needs an optional package; the text has the command that installs it.
 
-    def __init__(self, feature: str, extra: str) -> None:
+    Args:
+        feature: What cannot be had without it.
+        extra: Name of the extra of this package, where it comes with one.
+        install: The command, where the package is one of the system.
+    """
+
+    def __init__(self, feature: str, extra: str | None = None, install: str | None = None) -> None:
         self.feature, self.extra = feature, extra
-        super().__init__(f"{feature} needs an optional package: pip install 'textcl[{extra}]'")
+        pip = f"pip install 'textcl[{extra}]'"
+        super().__init__(f"{feature} needs an optional package: {install or pip}")
 
 
 class PromiseError(TextclError):

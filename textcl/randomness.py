@@ -65,14 +65,20 @@ class RowRandom:
     Args:
         name: What the numbers are for, such as (seed, epoch, "first"); other names give independent numbers.
         rows: (B,) row numbers in the data set, at least 0; the batch's order does not matter to any row's numbers.
+        progress: How far training is, in [0, 1], for views whose strength has a schedule; no number depends on it.
     """
 
     name: tuple[str | int, ...]
     rows: NDArray[np.int64]
+    progress: float = 0.0
 
     def named(self, *name: str | int) -> RowRandom:
         """Return independent numbers for a part of the view, such as one link of a chain."""
-        return RowRandom((*self.name, *name), self.rows)
+        return RowRandom((*self.name, *name), self.rows, self.progress)
+
+    def take(self, places: NDArray[np.int64]) -> RowRandom:
+        """Return the numbers of some of the rows: those at `places` (n,) of the batch."""
+        return RowRandom(self.name, self.rows[places], self.progress)
 
     def per_row(self, draw: int = 0) -> NDArray[np.float64]:
         """Return one number in [0, 1) for each row, (B,); another `draw` gives independent ones."""

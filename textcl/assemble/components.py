@@ -12,33 +12,21 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from textcl.assemble.views import make_chain, make_pair_view, make_side, open_store
 from textcl.corpus.collection import is_collection, read_texts
 from textcl.corpus.readers import Records, column_texts, pick_column, read_records
-from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
 from textcl.encoder.forward import excludes_prompt
 from textcl.encoder.heads import Projector
-from textcl.encoder.load import load_encoder, prompt_of, tokenizer_of
+from textcl.encoder.load import load_encoder, prompt_of
 from textcl.errors import ConfigError, ConfigErrors
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
 from textcl.progress import Progress
 from textcl.randomness import key_of
-from textcl.recipe.models import (
-    CropView,
-    DataRecipe,
-    DropoutView,
-    EncoderRecipe,
-    InverseClozeView,
-    MaskView,
-    Recipe,
-    SimCLRRecipe,
-)
-from textcl.training.batches import PairSource, Side
-from textcl.views.cropping import Crop, InverseCloze
-from textcl.views.dropout import Dropout
+from textcl.recipe.models import DataRecipe, EncoderRecipe, Recipe, SimCLRRecipe
+from textcl.training.batches import PairSource
 from textcl.views.fields import Fields
-from textcl.views.masking import Mask
-from textcl.views.view import Chain, PairView, View
+from textcl.views.view import Chain, PairView, kinds_of
 
 
 class Faults:
@@ -92,23 +80,6 @@ def make_encoder(recipe: EncoderRecipe, device: str) -> SentenceTransformer:
     )
 
 
-def make_view(recipe: DropoutView | MaskView | CropView, encoder: SentenceTransformer) -> View:
-    """Return one view of a recipe."""
-    if isinstance(recipe, MaskView):
-        mask_id = tokenizer_of(encoder).mask_token_id
-        if mask_id is None:
-            raise ConfigError("name", "mask", "another view: the encoder's tokenizer has no mask token")
-        return Mask(int(mask_id), recipe.rate)
-    if isinstance(recipe, CropView):
-        return Crop(recipe.min_fraction, recipe.max_fraction)
-    return Dropout()
-
-
-def make_pair_view(recipe: InverseClozeView | None) -> PairView | None:
-    """Return the view that makes both sides from one text, where the recipe has one."""
-    return None if recipe is None else InverseCloze(recipe.keep_rate)
-
-
 def make_method(recipe: SimCLRRecipe, encoder: SentenceTransformer) -> SimCLR:
     """Return the method of a recipe around `encoder`."""
     loss = InfoNCE(recipe.temperature, symmetric=recipe.symmetric, same_side=recipe.same_side)
@@ -143,11 +114,12 @@ def make_components(recipe: Recipe, device: str) -> Components:
             faults.report()
         # The other components need an encoder; the recipe's settings of it are at fault, so any will do to find theirs.
         encoder = make_encoder(EncoderRecipe(model=recipe.encoder.model), device)
-    sides: dict[str, list[View]] = {"first": [], "second": []}
+    sides = {}
     for side, views in (("first", recipe.views.first), ("second", recipe.views.second)):
-        for place, view in enumerate(views):
-            with faults.of(f"views.{side}.{place}"):
-                sides[side].append(make_view(view, encoder))
+        with faults.of(f"views.{side}"):
+            sides[side] = make_chain(views, encoder, f"views.{side}")
+            if recipe.views.pair is not None:
+                _check_tokens_alone(sides[side])
     pair: PairView | None = None
     with faults.of("views.pair"):
         pair = make_pair_view(recipe.views.pair)
@@ -157,7 +129,16 @@ def make_components(recipe: Recipe, device: str) -> Components:
         method = make_method(recipe.method, encoder)
     faults.report()
     assert method is not None
-    return Components(encoder, Chain(tuple(sides["first"])), Chain(tuple(sides["second"])), pair, method)
+    return Components(encoder, sides["first"], sides["second"], pair, method)
+
+
+def _check_tokens_alone(side: Chain) -> None:
+    """Raise ConfigError if a view would have to come before the pair view, which cuts tokens."""
+    for number, link in enumerate(side.links):
+        if kinds_of(link) - {"tokens"}:
+            raise ConfigError(
+                str(number), problem="works on text, but views.pair cuts tokens first; use views of tokens"
+            )
 
 
 def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts:
@@ -195,8 +176,10 @@ def _group_labels(records: Records, column: str) -> list[str]:
     return [f"row {row}" if value is None or not str(value).strip() else repr(value) for row, value in values]
 
 
-def make_source(texts: TrainingTexts, parts: Components, seed: int, progress: Progress) -> tuple[PairSource, int]:
-    """Return the source of training pairs, and how many texts are longer than the encoder's limit."""
+def make_source(
+    texts: TrainingTexts, parts: Components, recipe: Recipe, progress: Progress
+) -> tuple[PairSource, int, list[str]]:
+    """Return the source of training pairs, how many texts are too long for the encoder, and notes on stored views."""
     encoder = parts.encoder
     limit = encoder.max_seq_length or 512
     query, document = prompt_of(encoder, "query"), prompt_of(encoder, "document")
@@ -208,26 +191,19 @@ def make_source(texts: TrainingTexts, parts: Components, seed: int, progress: Pr
     if single and parts.pair is None and not _views_differ(parts):
         problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
         raise ConfigError("views", problem=problem)
+    store = open_store(recipe, str(encoder.device))
     # One text is its own pair: both sides are documents then, as the index will see them.
-    first = _side(texts.anchors, document if single else query, parts.first, encoder, progress)
-    if single:
-        second = Side(first.tokens, first.prefix, first.suffix, parts.second)
-    else:
-        second = _side(texts.positives, document, parts.second, encoder, progress)
-    sides = (first,) if single else (first, second)
-    longer = sum(int((side.tokens.lengths > limit - len(side.prefix) - len(side.suffix)).sum()) for side in sides)
-    return PairSource(first, second, texts.groups, limit, seed, parts.pair), longer
+    first, notes = make_side(texts.anchors, document if single else query, parts.first, encoder, store, progress)
+    second, more = make_side(texts.positives, document, parts.second, encoder, store, progress)
+    count = len(texts.anchors)
+    longer = sum(
+        int((side.tokens.lengths[:count] > limit - len(side.prefix) - len(side.suffix)).sum())
+        for side in ((first,) if single else (first, second))
+    )
+    return PairSource(first, second, texts.groups, limit, recipe.seed, parts.pair), longer, [*notes, *more]
 
 
 def _views_differ(parts: Components) -> bool:
     """Tell whether two views of one text can differ: by a view that changes it, or by dropout in the encoder."""
-    links = (*parts.first.links, *parts.second.links)
-    changed = any(not isinstance(link, Dropout) for link in links)
+    changed = bool(kinds_of(parts.first) | kinds_of(parts.second))
     return changed or any(isinstance(one, nn.Dropout) and one.p > 0 for one in parts.encoder.modules())
-
-
-def _side(texts: list[str], prompt: str, view: View, encoder: SentenceTransformer, progress: Progress) -> Side:
-    tokenizer = tokenizer_of(encoder)
-    prefix, suffix = special_tokens(tokenizer, prompt)
-    tokens: TokenRows = tokenise(texts, tokenizer, prompt, progress)
-    return Side(tokens, prefix, suffix, view)

@@ -105,9 +105,11 @@ def train(
     parts = make_components(recipe, str(accelerator.device))
     texts = read_training_texts(recipe.data, progress)
     collection = _read_collection(recipe)
-    source, longer = make_source(texts, parts, recipe.seed, progress)
+    with accelerator.main_process_first():  # the others find the tokens on disk
+        source, longer, notes = make_source(texts, parts, recipe, progress)
     batches = _batches(source, recipe, accelerator)
     settings = _settings(recipe, batches.per_epoch)
+    batches.length = settings.steps * settings.accumulate_steps
     trainer = Trainer(
         parts.method,
         batches,
@@ -120,6 +122,8 @@ def train(
         if batches.batch_size < recipe.training.batch_size:
             say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
         _tell(recipe, texts, parts, collection, longer, say)
+        for note in notes:
+            say(note)
         open_folder(folder, recipe, resume=resume)
     before = _before(folder, recipe, parts, collection, accelerator, progress)
     result = trainer.train(resume=resume, progress=progress)

@@ -9,7 +9,7 @@ from typing import cast
 
 import typer
 
-from textcl.cli import demo, encode, evaluate, index, recipe, search, train
+from textcl.cli import demo, encode, evaluate, index, recipe, search, train, views
 from textcl.errors import PromiseError, TextclError
 
 # typer carries click's UsageError with it, without a public name; BadParameter is its child.
@@ -30,6 +30,7 @@ app.command("search")(search.search)
 app.add_typer(index.app, name="index")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(views.app, name="views")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

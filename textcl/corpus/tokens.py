@@ -5,10 +5,11 @@ Texts are tokenised once; views and batches are then integer operations on these
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,17 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str = "") -> tupl
     return tuple(whole[: start + prompt_tokens]), tuple(whole[start + len(bare["input_ids"]) :])
 
 
+def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return everything that decides a fast tokenizer's ids, as text; truncation and padding are left out.
+
+    Those are whatever the last caller set.
+    """
+    state = json.loads(cast(Any, tokenizer).backend_tokenizer.to_str())
+    state.pop("truncation", None)
+    state.pop("padding", None)
+    return json.dumps(state, sort_keys=True)
+
+
 def tokenise(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, prompt: str = "", progress: Progress = quiet
 ) -> TokenRows:
@@ -137,13 +149,23 @@ def tokenise(
             own tokens are left out (`special_tokens` has them).
         progress: Told the number of texts done.
     """
-    parts = [TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))]
+    return concatenate([no_rows(), *token_chunks(texts, tokenizer, prompt, progress)])
+
+
+def token_chunks(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, prompt: str = "", progress: Progress = quiet
+) -> Iterator[TokenRows]:
+    """Yield what `tokenise` returns, some thousand texts at a time."""
     with progress("tokenise", len(texts)) as advance:
         for start in range(0, len(texts), _CHUNK_TEXTS):
             chunk = [prompt + text for text in texts[start : start + _CHUNK_TEXTS]]
-            parts.append(_tokenise_chunk(chunk, tokenizer, len(prompt)))
+            yield _tokenise_chunk(chunk, tokenizer, len(prompt))
             advance(len(chunk))
-    return concatenate(parts)
+
+
+def no_rows() -> TokenRows:
+    """Return a batch without rows."""
+    return TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))
 
 
 def _tokenise_chunk(texts: list[str], tokenizer: PreTrainedTokenizerBase, prompt_length: int) -> TokenRows:

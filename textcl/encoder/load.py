@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import PreTrainedTokenizerBase
 
 from textcl.artifacts import checksum, fingerprint, write_manifest
+from textcl.corpus.tokens import tokenizer_state
 from textcl.errors import ArtifactError, ConfigError, MissingExtraError
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
@@ -192,20 +193,9 @@ def fingerprint_encoder(encoder: SentenceTransformer) -> str:
     for name, tensor in sorted(encoder.state_dict().items()):
         parts += [name, str(tensor.dtype), repr(tuple(tensor.shape))]
         parts.append(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
-    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        parts.append(_tokenizer_state(backend.to_str()))
+    if getattr(encoder.tokenizer, "backend_tokenizer", None) is not None:
+        parts.append(tokenizer_state(tokenizer_of(encoder)))
     return fingerprint(parts)
-
-
-def _tokenizer_state(serialised: str) -> str:
-    """Return a tokenizer's own state; truncation and padding are left by whoever called it last."""
-    import json
-
-    state = json.loads(serialised)
-    state.pop("truncation", None)
-    state.pop("padding", None)
-    return json.dumps(state, sort_keys=True)
 
 
 def describe_encoder(encoder: SentenceTransformer, model: str) -> dict[str, Any]:

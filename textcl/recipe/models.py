@@ -6,23 +6,12 @@ setting is checked once, in the component, when `assemble` makes it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-
-class StrictModel(BaseModel):
-    """Takes no unknown key and converts nothing but whole numbers to floats."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+from textcl.recipe.strict import StrictModel
+from textcl.recipe.views import ViewsRecipe
 
 
 class Prompts(StrictModel):
@@ -63,45 +52,6 @@ class DataRecipe(StrictModel):
         if self.column is not None and self.columns is not None:
             raise ValueError("column and columns exclude each other: single texts or pairs")
         return self
-
-
-class DropoutView(StrictModel):
-    """The text as it is."""
-
-    name: Literal["dropout"]
-
-
-class MaskView(StrictModel):
-    """Tokens behind the mask token."""
-
-    name: Literal["mask"]
-    rate: float = Field(0.15, description="chance of each token")
-
-
-class CropView(StrictModel):
-    """One random span."""
-
-    name: Literal["crop"]
-    min_fraction: float = Field(0.05, description="shortest span, share of the text")
-    max_fraction: float = Field(0.5, description="longest span, share of the text")
-
-
-class InverseClozeView(StrictModel):
-    """One sentence against the rest."""
-
-    name: Literal["inverse_cloze"]
-    keep_rate: float = Field(0.1, description="chance that the sentence stays in the rest")
-
-
-ViewRecipe: TypeAlias = Annotated[DropoutView | MaskView | CropView, Field(discriminator="name")]
-
-
-class ViewsRecipe(StrictModel):
-    """The `views` section: what happens to each side of a pair, link after link."""
-
-    pair: InverseClozeView | None = Field(None, description="one draw makes both sides from a single text")
-    first: tuple[ViewRecipe, ...] = ()
-    second: tuple[ViewRecipe, ...] = ()
 
 
 class ProjectorRecipe(StrictModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from textcl.errors import ConfigError, ConfigErrors, DataError
-from textcl.recipe.models import CropView, DropoutView, MaskView, Recipe
+from textcl.recipe.models import Recipe
+from textcl.recipe.views import TAGGED_MODELS
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -130,16 +131,25 @@ def _fault(details: ErrorDetails) -> ConfigError:
     if kind == "value_error":
         return ConfigError(field, problem=details["msg"].removeprefix("Value error, "))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        expected = (details.get("ctx") or {}).get("expected_tags", "dropout, mask or crop")
-        return ConfigError(f"{field}.name", (details.get("ctx") or {}).get("tag"), f"one of {expected}")
+        return _unknown_name(f"{field}.name", details.get("ctx") or {})
     context = details.get("ctx") or {}
     expected = _EXPECTED.get(kind, details["msg"].removeprefix("Input should be ")).format(**context)
     return ConfigError(field, details["input"], expected)
 
 
+def _unknown_name(field: str, context: Mapping[str, Any]) -> ConfigError:
+    """Return the fault of a section whose `name` says which one it is, and does not."""
+    if "tag" not in context:
+        return ConfigError(field, problem="is missing; it says which one is meant")
+    nearest = difflib.get_close_matches(context["tag"], context["expected_tags"].replace("'", "").split(", "), n=1)
+    if nearest:
+        return ConfigError(field, problem=f"unknown name {context['tag']!r}; did you mean {nearest[0]}?")
+    return ConfigError(field, context["tag"], f"one of {context['expected_tags']}")
+
+
 def _place(loc: tuple[int | str, ...]) -> list[str]:
-    """Return where a fault is, without the view's name that pydantic puts behind its number in the list."""
-    return [str(part) for before, part in zip((None, *loc), loc, strict=False) if not isinstance(before, int)]
+    """Return where a fault is, without the names by which pydantic says which of several models it took."""
+    return [str(part) for part, _model, is_tag in _walk(loc) if not is_tag]
 
 
 _EXPECTED = {
@@ -156,27 +166,36 @@ _EXPECTED = {
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
 }
-_VIEWS: dict[str, type[BaseModel]] = {"dropout": DropoutView, "mask": MaskView, "crop": CropView}
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the section at `loc` takes."""
-    model: Any = Recipe
-    for before, part in zip((None, *loc), loc, strict=False):
-        if isinstance(before, int):
-            model = _VIEWS[str(part)]
-        elif isinstance(part, str):
-            model = _model_of(model.model_fields[part].annotation)
+    model = [Recipe, *(model for _part, model, _is_tag in _walk(loc))][-1]
     return list(model.model_fields)
 
 
+def _walk(loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, Any, bool]]:
+    """Yield each part of a fault's place, the model it leads to, and whether it only says which model was taken.
+
+    The model is None at a value, and where several are possible.
+    """
+    model: Any = Recipe
+    for part in loc:
+        is_tag = model is None and part in TAGGED_MODELS
+        if is_tag:
+            model = TAGGED_MODELS[str(part)]
+        elif model is not None:
+            field = model.model_fields.get(part)
+            model = None if field is None else _model_of(field.annotation)
+        yield part, model, is_tag
+
+
 def _model_of(annotation: Any) -> Any:  # noqa: ANN401 (typing's own objects)
-    """Return the one model in an annotation such as `EvaluationRecipe | None`, or None for a list of views."""
+    """Return the model in an annotation such as `EvaluationRecipe | None`; None where there are other possibilities."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    models = [_model_of(part) for part in getattr(annotation, "__args__", ()) if part is not type(None)]
-    models = [model for model in models if model is not None]
-    return models[0] if len(models) == 1 else None
+    members = [part for part in getattr(annotation, "__args__", ()) if part is not type(None)]
+    return _model_of(members[0]) if len(members) == 1 else None
 
 
 def write_recipe(recipe: Recipe) -> str:

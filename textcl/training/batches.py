@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,59 @@ from textcl.corpus.tokens import TokenRows, concatenate
 from textcl.errors import ConfigError, DataError, ShapeError
 from textcl.methods.method import PairBatch
 from textcl.randomness import RowRandom, permutation
-from textcl.views.view import PairView, View
+from textcl.views.view import KINDS, AnyView, Kind, PairView, kinds_of, part
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of every pair: N token rows, the tokens around each, and the view they are seen in."""
+    """One side of every pair: a table of M token rows, the tokens around each, and the view they are seen in.
+
+    Args:
+        tokens: The first N rows are the side's texts; stored views of them may follow.
+        prefix: Ids before each row.
+        suffix: Ids behind each row.
+        view: What the side goes through.
+        texts: (M,) the texts of the rows; needed for views of strings, otherwise empty.
+        tokenise: Turns what such a view made into token rows.
+    """
 
     tokens: TokenRows
     prefix: Sequence[int]
     suffix: Sequence[int]
-    view: View
+    view: AnyView
+    texts: Sequence[str] = ()
+    tokenise: Callable[[list[str]], TokenRows] | None = None
+
+    @cached_property
+    def stages(self) -> dict[Kind, AnyView]:
+        """The view taken apart, with the kinds that it has."""
+        kinds = kinds_of(self.view)
+        return {kind: part(self.view, kind) for kind in KINDS if kind in kinds}
+
+    def draw(self, rows: NDArray[np.int64], rng: RowRandom) -> TokenRows:
+        """Return the given texts (B,) in their view, without the tokens around them."""
+        places = rows
+        if "stored" in self.stages:
+            places = self.stages["stored"](rows, rng)
+        tokens = self.tokens.take(places)
+        if "text" in self.stages:
+            tokens = self._rewritten(tokens, [self.texts[place] for place in places.tolist()], rng)
+        return self.seen(tokens, rng)
+
+    def seen(self, tokens: TokenRows, rng: RowRandom) -> TokenRows:
+        """Return token rows in what the view does to tokens."""
+        return self.stages["tokens"](tokens, rng) if "tokens" in self.stages else tokens
+
+    def _rewritten(self, tokens: TokenRows, texts: list[str], rng: RowRandom) -> TokenRows:
+        """Return the rows with those tokenised anew whose text a view has changed."""
+        assert self.tokenise is not None
+        seen = self.stages["text"](texts, rng)
+        changed = [place for place, (old, new) in enumerate(zip(texts, seen, strict=True)) if old != new]
+        if not changed:
+            return tokens
+        order = np.arange(len(tokens))
+        order[changed] = len(tokens) + np.arange(len(changed))
+        return concatenate([tokens, self.tokenise([seen[place] for place in changed])]).take(order)
 
 
 @dataclass(frozen=True)
@@ -48,25 +90,31 @@ class PairSource:
     pair: PairView | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.first.tokens) == len(self.second.tokens) == len(self.groups):
-            raise ShapeError("groups", self.groups.shape, f"({len(self.first.tokens)}, G)")
+        for side in (self.first, self.second):
+            count = len(side.tokens)
+            # Behind the texts only stored views may stand.
+            if count < len(self.groups) or (count > len(self.groups) and "stored" not in side.stages):
+                raise ShapeError("groups", self.groups.shape, f"({count}, G)")
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def draw(self, rows: NDArray[np.int64], epoch: int) -> PairBatch:
-        """Return the pairs of `rows` (B,) as they are seen in `epoch`."""
-        rng = RowRandom((self.seed, epoch), rows)
-        if self.pair is not None:
-            first, second = self.pair(self.first.tokens.take(rows), rng.named("pair"))
-        else:
-            first, second = self.first.tokens.take(rows), self.second.tokens.take(rows)
-        first, second = self.first.view(first, rng.named("first")), self.second.view(second, rng.named("second"))
+    def draw(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> PairBatch:
+        """Return the pairs of `rows` (B,) as they are seen in `epoch`, when the share `progress` of the run is done."""
+        first, second = self.draw_views(rows, epoch, progress)
         tokens = [
             side.wrapped(around.prefix, around.suffix, self.max_tokens)
             for side, around in ((first, self.first), (second, self.second))
         ]
         return PairBatch(concatenate(tokens), rows, self.groups[rows])
+
+    def draw_views(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> tuple[TokenRows, TokenRows]:
+        """Return both views of `rows` (B,), uncut and without the tokens around them."""
+        rng = RowRandom((self.seed, epoch), rows, progress)
+        if self.pair is None:
+            return self.first.draw(rows, rng.named("first")), self.second.draw(rows, rng.named("second"))
+        first, second = self.pair(self.first.tokens.take(rows), rng.named("pair"))
+        return self.first.seen(first, rng.named("first")), self.second.seen(second, rng.named("second"))
 
 
 class Batches(Dataset[PairBatch]):
@@ -80,18 +128,21 @@ class Batches(Dataset[PairBatch]):
         batch_size: Pairs of one process, at least 2.
         rank: Number of this process, from 0.
         processes: W.
+        length: Batches of the whole run, by which views with a schedule know how far it is; None: at its start.
 
     Raises:
         ConfigError: If the batch is smaller than two pairs.
         DataError: If there are fewer than two pairs a process.
     """
 
-    def __init__(self, source: PairSource, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, source: PairSource, batch_size: int, rank: int = 0, processes: int = 1, length: int | None = None
+    ) -> None:
         if batch_size < 2:
             raise ConfigError("batch_size", batch_size, "at least 2: the other pairs are the negatives")
         if len(source) < 2 * processes:
             raise DataError(f"{len(source)} training pairs are too few: contrastive training needs 2 a process or more")
-        self.source, self.rank, self.processes = source, rank, processes
+        self.source, self.rank, self.processes, self.length = source, rank, processes, length
         self.batch_size = min(batch_size, len(source) // processes)
         self.per_epoch = len(source) // (self.batch_size * processes)
 
@@ -100,7 +151,9 @@ class Batches(Dataset[PairBatch]):
         epoch, place = divmod(number, self.per_epoch)
         order = _order(len(self.source), self.source.seed, epoch)
         start = (place * self.processes + self.rank) * self.batch_size
-        return self.source.draw(order[start : start + self.batch_size], epoch)
+        # The last batch of the run is the first with all of the run done.
+        progress = 0.0 if self.length is None else min(number / max(self.length - 1, 1), 1.0)
+        return self.source.draw(order[start : start + self.batch_size], epoch, progress)
 
 
 @lru_cache(maxsize=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import threading
@@ -138,7 +139,11 @@ class Trainer:
         accumulate = self.settings.accumulate_steps
         numbers = range(self.step * accumulate, self.settings.steps * accumulate)
         loader: DataLoader[PairBatch] = DataLoader(
-            self.batches, sampler=numbers, batch_size=None, num_workers=self.settings.workers
+            self.batches,
+            sampler=numbers,
+            batch_size=None,
+            num_workers=self.settings.workers,
+            worker_init_fn=_start_worker,
         )
         pending: list[PairBatch] = []
         for batch in loader:
@@ -294,6 +299,11 @@ def _decay_groups(method: Method, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def _start_worker(number: int) -> None:  # noqa: ARG001 (torch's signature)
+    """Keep tokenizers to the worker's own thread: threads of the process that it was forked from are not in it."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 @contextmanager
