@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
 import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,12 @@ _CODE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?\Z")
 _MARKUP = re.compile(r"[\\^$/<>\[\]{}@~]")  # what the stream format gives a meaning of its own
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SPACES = re.compile(r" {2,}")
-_SENTENCE_ENDS = (".", "!", "?", "…", '"', ")", "]", "'")
+_PATIENCE_S = 10.0  # without a sign of life, before a text is given up
 _AT_ONCE = 256  # texts on their way through the pipeline: enough to keep all its stages busy
 
 
 class ApertiumStoppedError(TextclError):
-    """A process of the pipeline ended while it translated."""
+    """The pipeline translates nothing any more."""
 
 
 class Apertium:
@@ -80,12 +82,11 @@ class Apertium:
             ConfigError: If more than one variant is asked for.
         """
         self.check_variants(variants)
-        found: list[list[str]] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            asked = [text.replace("\0", " ").rstrip() for text in texts[start : start + _AT_ONCE]]
-            answers = self._through([_encoded(text) for text in asked])
-            found += [[_decoded(answer, text)] for answer, text in zip(answers, asked, strict=True)]
-        return found
+        asked = [text.replace("\0", " ").strip() for text in texts]
+        found: list[str] = []
+        for start in range(0, len(asked), _AT_ONCE):
+            found += self._through(asked[start : start + _AT_ONCE])
+        return [[answer] for answer in found]
 
     def close(self) -> None:
         """End the processes."""
@@ -98,31 +99,62 @@ class Apertium:
                 process.stdout.close()
         self._processes = []
 
-    def _through(self, items: list[bytes]) -> list[bytes]:
-        """Send items through the pipeline, and read as many."""
+    def _through(self, texts: list[str]) -> list[str]:
+        """Return what comes back for each text; nothing for one that stops the pipeline.
+
+        Raises:
+            ApertiumStoppedError: If the pipeline has no answer to anything.
+        """
+        found: list[str] = []
+        at_once = len(texts)
+        while len(found) < len(texts):
+            asked, fresh = texts[len(found) : len(found) + at_once], not self._processes
+            answers = self._exchange(asked)
+            found += answers
+            if len(answers) == len(asked):
+                continue
+            # What stopped it is the first text without an answer, or one of the next few: each is asked alone.
+            self.close()
+            if at_once == 1 and fresh:
+                self._check_alive()
+                found.append("")
+            at_once = 1
+        return found
+
+    def _check_alive(self) -> None:
+        if not self._exchange(["a"]):
+            self.close()
+            raise ApertiumStoppedError(
+                f"Apertium's pipeline {self._mode} gives no answer; check that `apertium {self.source}-{self.target}` "
+                "runs, then start again: what is stored stays"
+            )
+
+    def _exchange(self, texts: list[str]) -> list[str]:
+        """Send texts through the pipeline; return the answers up to the first that is missing or not its text's."""
         if not self._processes:
             self._start()
         # A stage of the pipeline hands on what it holds at the latest with the next item, so an empty one follows.
-        sent = b"".join(item + b"\0" for item in [*items, b""])
+        sent = b"\0".join([*(_encoded(text, number) for number, text in enumerate(texts)), b"", b""])
         writer = threading.Thread(target=self._write, args=(sent,), daemon=True)  # a full pipe would block both ways
         writer.start()
-        read = self._read(len(items) + 1)
-        writer.join()
-        return read[:-1]
+        answers = [_decoded(item, number) for number, item in enumerate(self._read(len(texts) + 1)[: len(texts)])]
+        return list(takewhile(lambda answer: answer is not None, answers))  # type: ignore[arg-type]
 
     def _start(self) -> None:
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         for stage in self._stages:
-            self._processes.append(
-                subprocess.Popen(
-                    stage,
-                    stdin=self._processes[-1].stdout if self._processes else subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=environment,
-                    start_new_session=True,  # Ctrl-C is for us: what is on its way is finished and stored
-                )
+            before = self._processes[-1].stdout if self._processes else None
+            process = subprocess.Popen(
+                stage,
+                stdin=before or subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for us: what is on its way is finished and stored
             )
+            if before is not None:
+                before.close()  # so that the end of one stage is seen by the next
+            self._processes.append(process)
 
     def _write(self, sent: bytes) -> None:
         stdin = self._processes[0].stdin
@@ -134,21 +166,18 @@ class Apertium:
             pass  # the reader sees the end too, and says so
 
     def _read(self, count: int) -> list[bytes]:
+        """Return `count` answers, or those that came before the pipeline stood still or ended."""
         stdout = self._processes[-1].stdout
         assert stdout is not None
-        parts: list[bytes] = []
-        missing = count
-        while missing > 0:
+        read = b""
+        while read.count(b"\0") < count:
+            if not select.select([stdout], [], [], _PATIENCE_S)[0]:
+                break
             part = os.read(stdout.fileno(), 1 << 16)
             if not part:
-                self.close()
-                raise ApertiumStoppedError(
-                    f"Apertium's pipeline {self._mode} ended in the middle of its work; check that "
-                    f"`apertium {self.source}-{self.target}` runs, then start again: what is stored stays"
-                )
-            missing -= part.count(b"\0")
-            parts.append(part)
-        return b"".join(parts).split(b"\0")[:count]
+                break
+            read += part
+        return read.split(b"\0")[:-1][:count]
 
 
 def _stages(mode: Path) -> list[list[str]]:
@@ -160,22 +189,20 @@ def _stages(mode: Path) -> list[list[str]]:
     return stages
 
 
-def _encoded(text: str) -> bytes:
-    """Return a text in the stream format, with a full stop where it has none: the tagger expects sentences to end."""
+def _encoded(text: str, number: int) -> bytes:
+    """Return a text in the stream format, with a blank that holds its number behind it.
+
+    The full stop behind that ends the sentence, as the tagger expects, and keeps the text's own.
+    """
     marked = _MARKUP.sub(r"\\\g<0>", text)
-    # An empty blank behind it, or the last full stop is lost.
-    return (marked + ("[]" if _ends(text) else ".[]")).encode(errors="replace")
+    return f"{marked}[{number}].".encode(errors="replace")
 
 
-def _decoded(answer: bytes, text: str) -> str:
-    """Return what came back for `text`, with single spaces where a word was left out, and no full stop of ours."""
-    plain = _ESCAPED.sub(r"\1", answer.decode(errors="replace").removesuffix("[]"))
-    plain = _SPACES.sub(" ", plain).strip()
-    return plain if _ends(text) else plain.removesuffix(".").rstrip()
-
-
-def _ends(text: str) -> bool:
-    return not text or text.endswith(_SENTENCE_ENDS)
+def _decoded(answer: bytes, number: int) -> str | None:
+    """Return what came back for the text with this number, single spaces between words; None for another text's."""
+    plain, mark, _ours = answer.decode(errors="replace").rpartition(f"[{number}]")
+    # Where a word was left out, such as a pronoun, two spaces stand.
+    return _SPACES.sub(" ", _ESCAPED.sub(r"\1", plain)).strip() if mark else None
 
 
 def _ignoring_a_closed_pipe(pipe: Any) -> None:  # noqa: ANN401 (a file of bytes, or None)
