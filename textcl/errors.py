@@ -48,6 +48,18 @@ class ConfigErrors(ConfigError):  # noqa: N818 (the plural is the point)
         self.errors = tuple(errors)
         self.args = ("\n".join(str(error) for error in errors),)
 
+    def within(self, section: str) -> ConfigErrors:
+        """Return the same errors with `section.` before each field."""
+        return ConfigErrors([error.within(section) for error in self.errors])
+
+
+def raise_all(errors: Sequence[ConfigError]) -> None:
+    """Raise one error as itself and several as ConfigErrors; without any, return."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigErrors(errors)
+
 
 class DataError(TextclError):
     """A file, or a line of it, is not the data that was asked for.

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from textcl.assemble.components import Components, make_components, make_source, read_training_texts
 from textcl.assemble.evaluating import Say, silent
-from textcl.assemble.views import Unwritten, make_judge, open_store
+from textcl.assemble.sides import make_judge, open_store
+from textcl.assemble.views import unwritten
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.load import tokenizer_of
 from textcl.errors import ConfigError
@@ -25,7 +26,7 @@ from textcl.recipe.views import ChainView, ChoiceView, StoredViewRecipe, ViewRec
 from textcl.training.batches import PairSource
 from textcl.views.audit import ViewAudit, audit_view
 from textcl.views.store import Built, build_views, judge_views
-from textcl.views.view import AnyView, leaves
+from textcl.views.view import leaves
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,6 @@ def build_recipe_views(
     if not done:
         raise ConfigError("views", problem="the recipe has no stored view (back_translate, generate); nothing to build")
     return store.views.path, done
-
-
-def unwritten(view: AnyView) -> list[Unwritten]:
-    """Return the stored views in a composition, those for texts without others too."""
-    found = []
-    for leaf in leaves(view):
-        if isinstance(leaf, Unwritten):
-            found += [leaf, *unwritten(leaf.otherwise)]
-    return found
 
 
 def show_views(recipe: Recipe, n: int = 10, *, progress: Progress = quiet, say: Say = silent) -> list[Shown]:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from textcl.assemble.views import make_chain, make_pair_view, make_side, open_store
-from textcl.corpus.collection import is_collection, read_texts
+from textcl.assemble.sides import make_side, open_store
+from textcl.assemble.views import make_chain, make_pair_view
+from textcl.corpus.collection import corpus_file, is_collection, read_texts
 from textcl.corpus.readers import Records, column_texts, pick_column, read_records
 from textcl.encoder.forward import excludes_prompt
 from textcl.encoder.heads import Projector
 from textcl.encoder.load import load_encoder, prompt_of
-from textcl.errors import ConfigError, ConfigErrors
+from textcl.errors import ConfigError, ConfigErrors, raise_all
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
 from textcl.progress import Progress
@@ -40,15 +41,14 @@ class Faults:
         """Keep a ConfigError raised in the block, with `section.` before its field."""
         try:
             yield
+        except ConfigErrors as several:
+            self.errors += several.within(section).errors
         except ConfigError as error:
             self.errors.append(error.within(section))
 
     def report(self) -> None:
         """Raise what was collected."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            raise ConfigErrors(self.errors)
+        raise_all(self.errors)
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,21 @@ def make_components(recipe: Recipe, device: str) -> Components:
 
 def _check_tokens_alone(side: Chain) -> None:
     """Raise ConfigError if a view would have to come before the pair view, which cuts tokens."""
+    problem = "works on text, but views.pair cuts tokens first; use views of tokens"
     for number, link in enumerate(side.links):
         if kinds_of(link) - {"tokens"}:
-            raise ConfigError(
-                str(number), problem="works on text, but views.pair cuts tokens first; use views of tokens"
-            )
+            raise ConfigError(str(number), problem=problem)
 
 
 def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts:
     """Return the texts that a recipe's `data` section names."""
-    if is_collection(recipe.train):
+    folder = is_collection(recipe.train)
+    if folder and recipe.columns is None and recipe.group is None:
         texts = read_texts(recipe.train, column=recipe.column, limit=recipe.limit).texts
         return TrainingTexts(texts, texts, _labels([texts]))
-    records = read_records(recipe.train, limit=recipe.limit, progress=progress)
+    # The fields of a BEIR folder's documents, such as title and text, are columns like any other.
+    source = corpus_file(recipe.train) if folder else recipe.train
+    records = read_records(source, limit=recipe.limit, progress=progress)
     notes = (f"{records.blank_lines} blank lines of {recipe.train} were left out",) if records.blank_lines else ()
     labels = [] if recipe.group is None else [_group_labels(records, recipe.group)]
     if recipe.columns is None:

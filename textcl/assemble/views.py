@@ -1,27 +1,18 @@
-"""The `views` section of a recipe → views, and the table of stored views that they draw from."""
+"""The `views` section of a recipe → views; stored ones wait for their texts (`assemble/sides.py`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
 from typing import Any, ClassVar
 
-import datasets
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer
 
-from textcl.corpus.token_files import cached_tokens
-from textcl.corpus.tokens import special_tokens, tokenise
-from textcl.encoder.embed import embed_texts
-from textcl.encoder.load import fingerprint_encoder, load_encoder, tokenizer_of
-from textcl.errors import ConfigError
-from textcl.progress import Progress
+from textcl.encoder.load import tokenizer_of
+from textcl.errors import ConfigError, ConfigErrors, raise_all
 from textcl.randomness import RowRandom
-from textcl.recipe.models import Recipe
 from textcl.recipe.views import (
     ApertiumRecipe,
     BackTranslateView,
@@ -35,7 +26,6 @@ from textcl.recipe.views import (
     StoredViewRecipe,
     ViewRecipe,
 )
-from textcl.training.batches import Side
 from textcl.views.apertium import Apertium
 from textcl.views.back_translation import BackTranslation, Rewriter, Translator
 from textcl.views.cropping import Crop, InverseCloze, Neighbours
@@ -44,9 +34,8 @@ from textcl.views.editing import Delete, Repeat, Shuffle
 from textcl.views.keywords import Keywords
 from textcl.views.masking import Cutoff, Mask, Replace, SpanMask
 from textcl.views.sequence import Generation, SequenceModel
-from textcl.views.store import Stored, ViewStore, differences
 from textcl.views.strength import Ramp
-from textcl.views.view import KINDS, AnyView, Chain, Choice, Kind, PairView, Where, kinds_of, leaves, replaced
+from textcl.views.view import KINDS, AnyView, Chain, Choice, Kind, PairView, kinds_of, leaves
 from textcl.views.words import LetterCase, Typos, WordDelete, WordOrder
 
 _VIEWS: Mapping[str, Callable[..., AnyView]] = {
@@ -110,8 +99,7 @@ def make_view(recipe: ViewRecipe, encoder: SentenceTransformer, place: str) -> A
     if isinstance(recipe, ChainView):
         return make_chain(recipe.of, encoder, f"{place}.of", before="of.")
     if isinstance(recipe, ChoiceView):
-        options = [_nested(one, encoder, f"{place}.of", "of.", number) for number, one in enumerate(recipe.of)]
-        return Choice(tuple(options), recipe.weights)
+        return Choice(_make_all(recipe.of, encoder, f"{place}.of", "of."), recipe.weights)
     if isinstance(recipe, StoredViewRecipe):
         rewriter = make_rewriter(recipe)
         otherwise = make_chain(recipe.otherwise, encoder, f"{place}.otherwise", before="otherwise.")
@@ -122,27 +110,34 @@ def make_view(recipe: ViewRecipe, encoder: SentenceTransformer, place: str) -> A
 
 def make_chain(recipes: Sequence[ViewRecipe], encoder: SentenceTransformer, place: str, before: str = "") -> Chain:
     """Return views that follow one another; `before` stands before their numbers in the field of an error."""
-    links: list[AnyView] = []
+    links = _make_all(recipes, encoder, place, before)
     reached = -1
-    for number, recipe in enumerate(recipes):
-        link = _nested(recipe, encoder, place, before, number)
+    for number, (recipe, link) in enumerate(zip(recipes, links, strict=True)):
         stages = [KINDS.index(kind) for kind in kinds_of(link)]
-        if stages and (min(stages) < reached or (min(stages) == reached == 0)):
+        if stages and (min(stages) < reached or min(stages) == reached == 0):
             problem = (
                 f"{recipe.name} works on {_WORKS_ON[KINDS[min(stages)]]}, a view before it on "
                 f"{_WORKS_ON[KINDS[reached]]}; put one stored view first, then views of text, then views of tokens"
             )
             raise ConfigError(f"{before}{number}", problem=problem)
         reached = max([reached, *stages])
-        links.append(link)
-    return Chain(tuple(links))
+    return Chain(links)
 
 
-def _nested(recipe: ViewRecipe, encoder: SentenceTransformer, place: str, before: str, number: int) -> AnyView:
-    try:
-        return make_view(recipe, encoder, f"{place}.{number}")
-    except ConfigError as error:
-        raise error.within(f"{before}{number}") from None
+def _make_all(
+    recipes: Sequence[ViewRecipe], encoder: SentenceTransformer, place: str, before: str
+) -> tuple[AnyView, ...]:
+    """Return all views of a list; their faults come together."""
+    views, faults = list[AnyView](), list[ConfigError]()
+    for number, recipe in enumerate(recipes):
+        try:
+            views.append(make_view(recipe, encoder, f"{place}.{number}"))
+        except ConfigErrors as several:
+            faults += several.within(f"{before}{number}").errors
+        except ConfigError as error:
+            faults.append(error.within(f"{before}{number}"))
+    raise_all(faults)
+    return tuple(views)
 
 
 def make_pair_view(recipe: PairViewRecipe | None) -> PairView | None:
@@ -196,123 +191,10 @@ def _writing(recipe: SequenceSettings, **instead: Any) -> dict[str, Any]:  # noq
     return {name: instead.get(name, getattr(recipe, name)) for name in SequenceSettings.model_fields}
 
 
-@dataclass(frozen=True)
-class Store:
-    """Where stored views lie, and the encoder that tells how much they kept.
-
-    Args:
-        views: The store.
-        judge: Its fingerprint and what embeds with it, made when it is first asked for.
-    """
-
-    views: ViewStore
-    judge: Callable[[], Judge]
-
-
-@dataclass(frozen=True)
-class Judge:
-    """An encoder that measures views: its fingerprint, and texts → unit-length embeddings."""
-
-    fingerprint: str
-    embed: Callable[[Sequence[str]], NDArray[np.float32]]
-
-
-def open_store(recipe: Recipe, device: str) -> Store:
-    """Return the store of a recipe."""
-    folder = recipe.views.store
-    parent = Path(datasets.config.HF_DATASETS_CACHE) / "textcl" / "views" if folder is None else Path(folder)
-    model = recipe.views.judge or recipe.encoder.model
-    return Store(ViewStore(parent), cache(lambda: make_judge(model, device)))
-
-
-def make_judge(model: str, device: str) -> Judge:
-    """Return an encoder, as it comes, as a judge."""
-    encoder = load_encoder(model, device=device)
-
-    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        return embed_texts(encoder, texts).vectors
-
-    return Judge(fingerprint_encoder(encoder), embed)
-
-
-def make_side(
-    texts: list[str], prompt: str, view: AnyView, encoder: SentenceTransformer, store: Store, progress: Progress
-) -> tuple[Side, list[str]]:
-    """Return one side of the pairs, with its stored views in the table, and what a user should know of them."""
-    table, notes = list(texts), list[str]()
-
-    def bound(leaf: AnyView) -> AnyView:
-        if isinstance(leaf, Keywords):
-            return leaf.fit(texts, progress, len(texts))
-        if not isinstance(leaf, Unwritten):
-            return leaf
-        variants = usable_views(leaf, texts, store, notes)
-        stored = _table_rows(texts, variants, table)
-        missing = stored.counts == 0
-        return Chain((stored, Where(missing, replaced(leaf.otherwise, bound))))
-
-    view = replaced(view, bound)
-    tokenizer = tokenizer_of(encoder)
-    prefix, suffix = special_tokens(tokenizer, prompt)
-    tokens = cached_tokens(table, tokenizer, prompt, progress=progress)
-    anew = partial(tokenise, tokenizer=tokenizer, prompt=prompt)
-    return Side(tokens, prefix, suffix, view, table, anew), notes
-
-
-def usable_views(plan: Unwritten, texts: Sequence[str], store: Store, notes: list[str]) -> dict[str, list[str]]:
-    """Return the variants of each text that are good enough, and add a sentence about the others to `notes`.
-
-    Raises:
-        ConfigError: If the store lacks views of some texts, or how similar they are.
-    """
-    unique = list(dict.fromkeys(texts))
-    facts = plan.rewriter.facts
-    _check_written(plan, unique, store.views)
-    found = store.views.read(facts, unique)
-    kept = found
-    if plan.min_similarity is not None:
-        cosines = store.views.cosines(facts, store.judge().fingerprint, unique)
-        if any(len(known) < len(variants) for known, variants in zip(cosines, found, strict=True)):
-            problem = "not all stored views have been compared with their texts; run: textcl views build RECIPE"
-            raise ConfigError(f"{plan.place}.min_similarity", problem=problem)
-        kept = [
-            [one for one, cosine in zip(variants, known, strict=True) if cosine >= plan.min_similarity]
-            for variants, known in zip(found, cosines, strict=True)
-        ]
-    if note := _note(plan, found, kept):
-        notes.append(note)
-    return dict(zip(unique, kept, strict=True))
-
-
-def _check_written(plan: Unwritten, texts: list[str], store: ViewStore) -> None:
-    facts = plan.rewriter.facts
-    missing = store.missing(facts, texts)
-    if missing:
-        others = [other for other in store.makers() if other != facts and other.get("view") == facts["view"]]
-        changed = differences(facts, others) if len(missing) == len(texts) else []
-        other_settings = f"; {store.path} has views made with other settings: {', '.join(changed)}" if changed else ""
-        problem = f"{len(missing)} of {len(texts)} texts have no stored view{other_settings}"
-        raise ConfigError(plan.place, problem=f"{problem}; run: textcl views build RECIPE")
-
-
-def _note(plan: Unwritten, found: list[list[str]], kept: list[list[str]]) -> str | None:
-    before, after = sum(map(len, found)), sum(map(len, kept))
-    without = sum(not variants for variants in kept)
-    if before == after and not without:
-        return None
-    names = [type(leaf).__name__ for leaf in leaves(plan.otherwise)]
-    fallback = " and ".join(names) if names else "the text as it is"
-    return (
-        f"{plan.place} ({plan.name}): {before - after} of {before} stored views are below min_similarity and are not "
-        f"used; {without} of {len(kept)} texts have none and fall back to {fallback}"
-    )
-
-
-def _table_rows(texts: Sequence[str], variants: Mapping[str, list[str]], table: list[str]) -> Stored:
-    """Add all variants to the table; return the view that draws from it."""
-    begins: dict[str, int] = {}
-    for text, found in variants.items():
-        begins[text] = len(table)
-        table += found
-    first = np.array([begins[text] for text in texts], dtype=np.int64)
-    return Stored(first, np.array([len(variants[text]) for text in texts], dtype=np.int64))
+def unwritten(view: AnyView) -> list[Unwritten]:
+    """Return the stored views in a composition, those for texts without others too."""
+    found = []
+    for leaf in leaves(view):
+        if isinstance(leaf, Unwritten):
+            found += [leaf, *unwritten(leaf.otherwise)]
+    return found

@@ -71,6 +71,11 @@ def is_collection(path: str | Path) -> bool:
     return Path(path).is_dir() and _existing(Path(path) / "corpus.jsonl") is not None
 
 
+def corpus_file(folder: str | Path) -> Path:
+    """Return the file of a BEIR folder's documents."""
+    return _required(Path(folder) / "corpus.jsonl")
+
+
 def read_collection(
     folder: str | Path, split: str = "test", *, allow_missing: bool = False, cache: Path | None = None
 ) -> Collection:
@@ -90,7 +95,7 @@ def read_collection(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("no such folder; expected one with corpus.jsonl, queries.jsonl and qrels/", folder)
-    corpus, queries = _required(folder / "corpus.jsonl"), _required(folder / "queries.jsonl")
+    corpus, queries = corpus_file(folder), _required(folder / "queries.jsonl")
     qrels_path = _split_file(folder, split)
     judgements = _read_judgements(qrels_path)
     doc_ids, documents = _documents(read_records(corpus, cache=cache))
@@ -145,7 +150,7 @@ def read_texts(
         return Texts(ids(records), column_texts(records, pick_column(records, column)), str(source))
     if not is_collection(source):
         raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a file or a BEIR folder", source)
-    records = read_records(_required(Path(source) / "corpus.jsonl"), limit=limit, cache=cache)
+    records = read_records(corpus_file(source), limit=limit, cache=cache)
     doc_ids, documents = _documents(records)
     return Texts(doc_ids, documents if column is None else column_texts(records, column), str(source))
 

@@ -48,7 +48,7 @@ class Shuffle:
     """Move tokens about, none of them farther than `distance` places.
 
     Args:
-        distance: Farthest move, in tokens or words; 0 moves none.
+        distance: Farthest move, in tokens or words, a fraction rounded up; 0 moves none.
         whole_words: Move words with all their tokens.
 
     References:
@@ -65,12 +65,13 @@ class Shuffle:
         """Return rows of the same tokens in another order."""
         starts = unit_starts(rows, whole_words=self.whole_words)
         row_of = row_numbers(rows)[starts]
+        first = np.searchsorted(row_of, np.arange(len(rows)))[row_of]
         # Place plus noise below distance + 1: two units change places only if they are nearer than that.
         noise = rng.per_token(rows.offsets)[starts] * (now(self.distance, rng) + 1)
-        ranks = rank_in_rows(np.arange(len(starts)) + noise, row_of, len(rows))
-        first = np.searchsorted(row_of, np.arange(len(rows)))
+        # Places are counted in the row, since a sum with a place in the batch would be rounded by the batch.
+        ranks = rank_in_rows(np.arange(len(starts)) - first + noise, row_of, len(rows))
         order = np.empty(len(starts), dtype=np.int64)
-        order[first[row_of] + ranks] = np.arange(len(starts))
+        order[first + ranks] = np.arange(len(starts))
         lengths = np.diff(np.append(starts, len(rows.ids)))[order]
         moved = rows.spans(starts[order], lengths)
         return TokenRows(moved.ids, rows.offsets, moved.marks)

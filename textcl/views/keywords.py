@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar
 
 from textcl.errors import ConfigError
 from textcl.progress import Progress, quiet
 from textcl.randomness import RowRandom
 from textcl.views.view import Kind
-
-_WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*")
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,33 @@ class Keywords:
             return text
         draw = rng.for_text(index)
         number = draw.randint(self.min_words, self.max_words)
-        # The smallest of -ln(u) / weight are a draw without replacement by weight.
-        keys = {word: -math.log(1 - draw.random()) / self._weight(word, count) for word, count in words.items()}
+        # The smallest of -ln(u) / weight are a draw without replacement by weight; their logarithms cannot overflow.
+        keys = {
+            word: _log(-math.log(1 - draw.random())) - self._log_weight(word, count) for word, count in words.items()
+        }
         chosen = set(sorted(keys, key=keys.__getitem__)[:number])
         return " ".join(word for word in words if word in chosen)
 
-    def _weight(self, word: str, count: int) -> float:
+    def _log_weight(self, word: str, count: int) -> float:
         rarity = math.log((self.texts + 1) / min(self.counts.get(word, 1), self.texts)) if self.texts else 1.0
-        # A word of every text has a rarity near 0 and is taken last; an exact 0 could not be divided by.
-        return float(max((1 + math.log(count)) * rarity, 1e-9) ** self.sharpness)
+        # A word of every text has a rarity near 0 and is taken last.
+        return self.sharpness * _log((1 + math.log(count)) * rarity)
+
+
+def _log(value: float) -> float:
+    return math.log(max(value, sys.float_info.min))
 
 
 def _words(text: str) -> list[str]:
-    return [match[0].lower() for match in _WORD.finditer(text)]
+    return [match[0].lower() for match in _word_pattern().finditer(text)]
+
+
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    """Return what finds words: letters and digits with their marks, parts joined by one hyphen, apostrophe or joiner.
+
+    Python's word characters lack the vowel signs and accents that are characters of their own, and would tear up words
+    of Hindi, Thai or vocalised Arabic.
+    """
+    marks = "".join(one for one in map(chr, range(0x300, 0x20000)) if unicodedata.category(one).startswith("M"))
+    return re.compile(rf"\w[\w{marks}]*(?:[-'\u2019\u200c\u200d]\w[\w{marks}]*)*")

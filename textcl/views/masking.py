@@ -45,7 +45,8 @@ class Mask:
         check_chance("rate", self.rate)
         if not 0 <= self.random_fraction <= 1:
             raise ConfigError("random_fraction", self.random_fraction, "a share in [0, 1]")
-        if not 0 <= self.kept_fraction <= 1 - self.random_fraction:
+        # Their sum is compared, since 1 - 0.9 is a little less than 0.1.
+        if not (0 <= self.kept_fraction and self.random_fraction + self.kept_fraction <= 1):
             raise ConfigError("kept_fraction", self.kept_fraction, f"a share in [0, {1 - self.random_fraction:g}]")
         if self.random_fraction and not len(self.vocabulary):
             raise ConfigError("vocabulary", problem="random_fraction needs the ids from which random tokens come")

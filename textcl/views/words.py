@@ -74,7 +74,7 @@ class WordOrder:
     """Move words about, none of them farther than `distance` places.
 
     Args:
-        distance: Farthest move in words; 0 moves none.
+        distance: Farthest move in words, a fraction rounded up; 0 moves none.
 
     References:
         Lample et al. (2018), arXiv:1711.00043, section 2.3.
