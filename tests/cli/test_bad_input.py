@@ -8,46 +8,12 @@ import shutil
 import pytest
 import torch
 
-from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
-
-
-@pytest.fixture
-def texts(work, tiny_corpus):
-    return write_lines(work / "texts.txt", tiny_corpus)
-
-
-@pytest.fixture
-def recipe(work, texts, tiny_model_folder):
-    return write_recipe(work, tiny_model_folder, texts.name)
+from tests.small_data import write_collection, write_jsonl, write_lines
 
 
 @pytest.fixture
 def collection(work, tiny_corpus):
     return write_collection(work / "dev", tiny_corpus)
-
-
-def listing(folder):
-    """Every file and folder with its size and time of change."""
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size if path.is_file() else None)
-        for path in folder.rglob("*")
-    }
-
-
-@pytest.fixture
-def refused(textcl, work):
-    """Runs a command that must be refused, and returns its faults."""
-
-    def command(*words):
-        before = listing(work)
-        answer = textcl(*words)
-        assert answer.code == 2, answer.err
-        assert answer.out == ""
-        assert listing(work) == before
-        assert not any("Traceback" in line for line in answer.err)
-        return answer.faults
-
-    return command
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------

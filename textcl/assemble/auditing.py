@@ -117,6 +117,8 @@ def audit_views(
     rows, read, limit = _some_rows(source, n, recipe.seed), _reader(parts), source.max_tokens
     embed_once = lru_cache(maxsize=2)(measure.embed)  # the texts of a side are embedded once for all of its views
     drawn = list(_drawn(recipe, source, rows))
+    if not drawn:
+        raise ConfigError("views", problem="the recipe has none; nothing to measure")
     audits = []
     with progress("audit views", len(drawn)) as advance:
         for name, texts, views in drawn:
@@ -142,9 +144,10 @@ def _drawn(recipe: Recipe, source: PairSource, rows: NDArray[np.int64]) -> Itera
     for (name, side, recipes), together in zip(sides, whole, strict=True):
         texts = side.tokens.take(rows)
         alone = list(zip(labels(recipes, name), leaves(side.view), strict=True))
-        for label, leaf in alone if len(alone) > 1 or source.pair is not None else ():
+        for label, leaf in alone:
             yield label, texts, replace(side, view=leaf).draw(rows, rng.named(name))
-        yield f"{name}, as a whole" if len(alone) != 1 else alone[0][0], texts, together
+        if len(alone) > 1 or (alone and source.pair is not None):
+            yield f"{name}, as a whole", texts, together
 
 
 def labels(recipes: Sequence[ViewRecipe], place: str) -> list[str]:
