@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.views.test_apertium import installed
+from textcl.recipe.views import TAGGED_MODELS
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -51,9 +54,9 @@ def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def commands():
-    """The `textcl` lines of the section on one's own text, with their continuation lines."""
-    section = README.split("## On your own text")[1].split("`textcl encode")[0]
+def commands(start="## On your own text", end="`textcl encode"):
+    """The `textcl` lines of a section, that on one's own text unless named, with their continuation lines."""
+    section = README.split(start)[1].split(end)[0]
     joined = section.replace("\\\n", " ")
     return [shlex.split(line, comments=True) for line in joined.splitlines() if line.strip().startswith("textcl ")]
 
@@ -74,6 +77,17 @@ def test_the_commands_of_the_readme_run_one_after_the_other(folder):
 
 
 @pytest.mark.slow
+@installed
+def test_the_commands_on_views_run_one_after_the_other(folder):
+    found = commands("## Views", "## Runs")
+    assert [command[2] for command in found] == ["show", "audit", "build"]
+    for command in found:
+        done = run([sys.executable, "-m", *command, "--set", f"views.store={folder / 'store'}"], folder)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    assert (folder / "store" / "views.sqlite").exists()
+
+
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(folder):
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
@@ -83,13 +97,24 @@ def test_the_python_of_the_readme_runs(folder):
 
 
 @pytest.mark.slow
-def test_the_recipe_of_the_readme_is_sound(folder):
-    code = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert code is not None
-    (folder / "recipe.yaml").write_text(code[1], encoding="utf-8")
-    done = run([sys.executable, "-m", "textcl", "recipe", "check", "recipe.yaml", "--json"], folder)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["views"]["second"][1] == {"name": "mask", "rate": 0.15}
+def test_the_recipes_of_the_readme_are_sound(folder):
+    views, whole = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    for name, text in (("views", f"data: {{train: sentences.txt.gz}}\n{views}"), ("whole", whole)):
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    checked = {
+        name: run([sys.executable, "-m", "textcl", "recipe", "check", f"{name}.yaml", "--json"], folder)
+        for name in ("views", "whole")
+    }
+    for done in checked.values():
+        assert done.returncode == 0, done.stderr
+    assert json.loads(checked["views"].stdout)["views"]["second"][0]["min_similarity"] == 0.8
+    assert json.loads(checked["whole"].stdout)["views"]["second"][1]["rate"] == 0.15
+
+
+def test_every_view_of_a_recipe_is_in_the_readme():
+    section = README.split("## Views")[1].split("```yaml")[0]
+    named = {name for name, model in TAGGED_MODELS.items() if model is not None} - {"apertium", "marian", "ramp"}
+    assert [name for name in sorted(named) if f"`{name}`" not in section] == []
 
 
 def test_every_path_of_the_map_exists():
