@@ -283,3 +283,16 @@ def test_a_text_view_beside_a_pair_view(refused, recipe):
 @pytest.mark.parametrize("command", ["show", "audit"])
 def test_no_texts_at_all(refused, recipe, command):
     assert refused("views", command, recipe, "-n", 0) == ["n: expected a number of texts, at least 1, got 0"]
+
+
+def test_the_fields_of_a_beir_folder_are_columns(textcl, refused, recipe, work):
+    (work / "docs").mkdir()
+    rows = [{"_id": str(n), "title": f"title {n}", "text": f"the text of {n}"} for n in range(9)]
+    (work / "docs" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = with_views(recipe, "data={train: docs, columns: {anchor: title, positive: text}}", "views.second=[]")
+    pairs = json.loads(textcl("views", "show", *words, "--json").out)["pairs"]
+    assert {tuple(pair["text"]) for pair in pairs} == {(row["title"], row["text"]) for row in rows}
+    rows[4]["title"] = ""
+    (work / "docs" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (fault,) = refused("train", *words)
+    assert fault == "docs/corpus.jsonl:5: no text in column 'title'; fill it or remove the row"
