@@ -287,7 +287,7 @@ def test_no_texts_at_all(refused, recipe, command):
 
 def test_the_fields_of_a_beir_folder_are_columns(textcl, refused, recipe, work):
     (work / "docs").mkdir()
-    rows = [{"_id": str(n), "title": f"title {n}", "text": f"the text of {n}"} for n in range(9)]
+    rows = [{"_id": letter, "title": f"title {letter}", "text": f"the text of {letter}"} for letter in "abcdefghi"]
     (work / "docs" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = with_views(recipe, "data={train: docs, columns: {anchor: title, positive: text}}", "views.second=[]")
     pairs = json.loads(textcl("views", "show", *words, "--json").out)["pairs"]

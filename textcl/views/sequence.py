@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
-import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -16,20 +11,15 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
-from textcl.artifacts import checksum, fingerprint
-from textcl.errors import ArtifactError, ConfigError, MissingExtraError
+from textcl.errors import ArtifactError, ConfigError
 from textcl.randomness import key_of
 from textcl.views.back_translation import distinct
+from textcl.views.model_files import check_model, digest_model, languages_of, locate_model, quiet_libraries
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-# What in a model's folder decides what it writes: these files are fetched, and digested.
-_WEIGHTS, _OLD_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json"), ("pytorch_model*.bin*",)
-_THE_REST = ("config.json", "generation_config.json", "*token*.json", "*vocab*", "merges.txt", "*.spm", "*.model")
 _SHORTEST = 16  # tokens that a row counts for at least: what it writes takes room too
 
 
@@ -79,11 +69,11 @@ class SequenceModel:
     def __post_init__(self) -> None:
         self._check()
         self._device = _device(self.device)
-        self._folder = _locate(self.model)
-        positions = _check_folder(self.model, self._folder)
+        self._folder = locate_model(self.model)
+        positions = check_model(self.model, self._folder)
         if self.max_tokens > positions:
             raise ConfigError("max_tokens", self.max_tokens, f"at most {positions}, what the model has positions for")
-        self.source, self.target = _languages(self._folder)
+        self.source, self.target = languages_of(self._folder)
         self._loaded: tuple[Any, Any] | None = None
 
     def _check(self) -> None:
@@ -107,7 +97,7 @@ class SequenceModel:
         """A digest of the model's files, and every setting that decides what is written."""
         names = ["prompt", "precision", "beams", "max_tokens", "sampling"]
         names += ["seed", "temperature", "top_k", "top_p"] if self.sampling else []
-        return {"model": _digest(self._folder), **{name: getattr(self, name) for name in names}}
+        return {"model": digest_model(self._folder), **{name: getattr(self, name) for name in names}}
 
     def check_variants(self, variants: int) -> None:
         """Raise ConfigError unless so many variants of a text can be had."""
@@ -140,7 +130,7 @@ class SequenceModel:
         tokenizer, model = self._load()
         copies = variants if self.sampling else 1
         written: dict[str, list[str]] = {text: [] for text in texts}
-        with _libraries(), torch.inference_mode():
+        with quiet_libraries(), torch.inference_mode():
             prompted = [self.prompt + text for text in texts]
             ids = tokenizer(prompted, truncation=True, max_length=self.max_tokens)["input_ids"]
             rows = [(len(ids[place]), place, copy) for place in range(len(texts)) for copy in range(copies)]
@@ -175,7 +165,7 @@ class SequenceModel:
         """Return the tokenizer and the model, loaded once."""
         if self._loaded is None:
             # Loading may draw weights before it reads them; that is not to move anybody's random numbers.
-            with _libraries(self.model, "cannot be loaded: {}"), torch.random.fork_rng(devices=[]):
+            with quiet_libraries(self.model, "cannot be loaded: {}"), torch.random.fork_rng(devices=[]):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
                 model, report = transformers.AutoModelForSeq2SeqLM.from_pretrained(
                     self._folder, dtype=PRECISIONS[self.precision], output_loading_info=True
@@ -258,56 +248,6 @@ def _device(wanted: str | None) -> torch.device:
     return device
 
 
-def _locate(model: str | Path) -> Path:
-    """Return the model's folder, fetched where it is a hub name."""
-    name = str(model)
-    if Path(model).is_dir():
-        return Path(model)
-    if Path(model).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ArtifactError(model, "no such folder")
-    with _libraries(model, "cannot be had: {}; give a folder, or fetch it where there is network"):
-        for weights in (_WEIGHTS, _OLD_WEIGHTS):
-            folder = Path(snapshot_download(name, allow_patterns=[*_THE_REST, *weights], ignore_patterns=["*/*"]))
-            if _present(folder, weights):
-                break
-    return folder
-
-
-def _present(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """Return the files of a folder that fit one of the patterns, in the order of their names."""
-    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
-
-
-def _check_folder(model: str | Path, folder: Path) -> float:
-    """Raise unless the folder holds an encoder-decoder model, and return for how many positions it was made."""
-    if not (folder / "config.json").is_file():
-        raise ArtifactError(model, "is no model of Hugging Face: config.json is missing")
-    with _libraries(model, "its config.json cannot be read: {}"):
-        config = transformers.AutoConfig.from_pretrained(folder)
-    if not (config.is_encoder_decoder and type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING):
-        raise ArtifactError(model, f"is no encoder-decoder model of texts but a {config.model_type}")
-    if not _present(folder, (*_WEIGHTS, *_OLD_WEIGHTS)):
-        raise ArtifactError(model, "has no weights: neither model.safetensors nor pytorch_model.bin")
-    pieces = not (folder / "tokenizer.json").is_file() and _present(folder, ("*.spm", "*.model"))
-    if (config.model_type == "marian" or pieces) and importlib.util.find_spec("sentencepiece") is None:
-        raise MissingExtraError(f"the tokenizer of {model}", "translation")
-    return getattr(config, "max_position_embeddings", None) or math.inf
-
-
-def _languages(folder: Path) -> tuple[str | None, str | None]:
-    """Return the languages that a translator reads and writes, None where its tokenizer does not say."""
-    path = folder / "tokenizer_config.json"
-    with _libraries(path, "cannot be read: {}"):
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return settings.get("source_lang"), settings.get("target_lang")
-
-
-def _digest(folder: Path) -> str:
-    """Return a digest of the files that decide what a model writes; where the folder lies does not count."""
-    files = _present(folder, (*_THE_REST, *(_WEIGHTS if _present(folder, _WEIGHTS) else _OLD_WEIGHTS)))
-    return fingerprint(part for path in files for part in (path.name, checksum(path)))
-
-
 def _batches(rows: Sequence[tuple[int, int, int]], tokens: int) -> Iterator[list[tuple[int, int, int]]]:
     """Sort rows by their first number, their length, longest first, and cut them into batches of so many tokens."""
     batch: list[tuple[int, int, int]] = []
@@ -317,28 +257,3 @@ def _batches(rows: Sequence[tuple[int, int, int]], tokens: int) -> Iterator[list
             batch = []
         batch.append(row)
     yield batch
-
-
-@contextlib.contextmanager
-def _libraries(model: str | Path = "", problem: str = "") -> Iterator[None]:
-    """Keep the libraries' bars and advice from the user's screen; what they raise becomes one line about the model."""
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:
-        if not problem:
-            raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
-        raise ArtifactError(model, problem.format(reason)) from error
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
