@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from tests.views.tiny_sequence_models import SENTENCES, save_marian_pair, save_t5
 from textcl.errors import ArtifactError, ConfigError, MissingExtraError
 from textcl.randomness import key_of
-from textcl.views import model_files
+from textcl.views import model_files, sequence
 from textcl.views.back_translation import BackTranslation
 from textcl.views.sequence import Generation, GumbelNoise, SequenceModel
 
@@ -295,7 +295,7 @@ def test_the_noise_of_a_row_depends_on_its_key_and_the_step_alone():
 
 def test_the_keys_of_a_draw_are_its_seed_text_and_variant(marian, monkeypatch):
     seen = []
-    monkeypatch.setattr(model_files, "GumbelNoise", lambda keys: seen.extend(keys) or GumbelNoise(keys))
+    monkeypatch.setattr(sequence, "GumbelNoise", lambda keys: seen.extend(keys) or GumbelNoise(keys))
     SequenceModel(marian, seed=7, **SAMPLING).translate(["Iron"], 2)
     assert seen == [key_of(7, "sample", "Iron", 0), key_of(7, "sample", "Iron", 1)]
 
