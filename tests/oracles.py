@@ -141,3 +141,128 @@ def share_a_label(first, second):
             if label == other:
                 return True
     return False
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+# A row is a list of (id, marks); the random numbers come in as lists.
+
+
+def units(row, whole_words):
+    """The row cut into single tokens, or into words, which begin at a mark (bit 1) or at the row's begin."""
+    cut = []
+    for token in row:
+        if cut and whole_words and not token[1] & 1:
+            cut[-1].append(token)
+        else:
+            cut.append([token])
+    return cut
+
+
+def first_numbers(row, numbers, whole_words):
+    """The number of each unit: that of its first token."""
+    found, place = [], 0
+    for unit in units(row, whole_words):
+        found.append(numbers[place])
+        place += len(unit)
+    return found
+
+
+def span_start_rate(rate, mean_span, max_span):
+    """The chance to begin a span with which the share `rate` of the tokens is inside of one, by bisection."""
+
+    def inside(start):
+        outside = 1.0
+        for longer in range(max_span):
+            outside *= 1 - start * (1 - 1 / mean_span) ** longer
+        return 1 - outside
+
+    low, high = 0.0, 1.0
+    for _step in range(50):
+        middle = (low + high) / 2
+        if inside(middle) < rate:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def geometric(number, mean, longest):
+    """The least length whose chance, added to that of all shorter ones, is above a number in [0, 1)."""
+    length, below = 1, 1 / mean
+    while length < longest and number >= below:
+        below += (1 / mean) * (1 - 1 / mean) ** length
+        length += 1
+    return length
+
+
+def span_mask(tokens, begins, lengths, start_rate, mean_span, max_span):
+    """Which of `tokens` places are hidden; the numbers are those of max_span - 1 places before them, then theirs."""
+    before = max_span - 1
+    hidden = [False] * tokens
+    for place in range(before + tokens):
+        if begins[place] < start_rate:
+            for reached in range(place, place + geometric(lengths[place], mean_span, max_span)):
+                if before <= reached < before + tokens:
+                    hidden[reached - before] = True
+    return hidden
+
+
+def delete(row, numbers, rate, whole_words):
+    cut = units(row, whole_words)
+    own = first_numbers(row, numbers, whole_words)
+    kept = []
+    for unit, number in zip(cut, own, strict=True):
+        if number >= rate or number == max(own):
+            kept += unit
+    return kept
+
+
+def shuffle(row, numbers, distance, whole_words):
+    """An insertion sort of the units by their place and their noise."""
+    ordered = []
+    for place, number in enumerate(first_numbers(row, numbers, whole_words)):
+        key = place + number * (distance + 1)
+        slot = len(ordered)
+        while slot > 0 and ordered[slot - 1][0] > key:
+            slot -= 1
+        ordered.insert(slot, (key, place))
+    cut = units(row, whole_words)
+    return [token for _key, place in ordered for token in cut[place]]
+
+
+def repeat(row, numbers, count_number, max_fraction, whole_words):
+    """The units with the smallest numbers twice; the sentence mark (bit 2) stays with the first."""
+    cut = units(row, whole_words)
+    own = first_numbers(row, numbers, whole_words)
+    most = min(max(2, int(max_fraction * len(cut))), len(cut)) if max_fraction else 0
+    count = int(count_number * (most + 1))
+    said = []
+    for unit, number in zip(cut, own, strict=True):
+        said += unit
+        if sum(1 for other in own if other < number) < count:
+            said += [(token, mark & ~2) for token, mark in unit]
+    return said
+
+
+def leaves_taken(view, row, shares):
+    """The (leaf, name) through which one row of a composition goes, in order.
+
+    `view` is nested tuples: ("chain", [...]), ("choice", weights, [...]), ("where", rows, ...) or ("leaf", leaf);
+    `shares(name)` is the number in [0, 1) that the part called `name` draws for the row.
+    """
+
+    def walk(view, name):
+        if view[0] == "leaf":
+            return [(view[1], name)]
+        if view[0] == "where":
+            return walk(view[2], name) if row in view[1] else []
+        if view[0] == "chain":
+            return [taken for number, link in enumerate(view[1]) for taken in walk(link, (*name, number))]
+        share, reached = shares(name), 0.0
+        for number, weight in enumerate(view[1]):
+            reached += weight / sum(view[1])
+            if share < reached:
+                return walk(view[2][number], (*name, number))
+        raise AssertionError(share)
+
+    return walk(view, ())

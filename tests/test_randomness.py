@@ -122,3 +122,27 @@ def test_numbers_never_change_between_versions():
     assert key_of(0, "order", 1) == 0xC2E5552BF08B9137
     assert permutation(6, 0, "order").tolist() == [5, 1, 2, 0, 4, 3]
     assert RowRandom((0, 1, "first"), rows_of(0, 1)).per_row().tolist() == [0.23703492093641365, 0.8424018089524252]
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=8), st.data())
+def test_some_of_the_rows_draw_what_they_draw_among_all(rows, data):
+    places = rows_of(*data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)))
+    whole = RowRandom((0, "view"), rows_of(*rows), progress=0.3)
+    some = whole.take(places)
+    assert some.name == whole.name
+    assert some.rows.tolist() == [rows[place] for place in places]
+    assert some.per_row(2).tolist() == whole.per_row(2)[places].tolist()
+    assert some.named("part").per_row().tolist() == whole.named("part").per_row()[places].tolist()
+    assert [some.for_text(index).random() for index in range(len(places))] == [
+        whole.for_text(place).random() for place in places
+    ]
+
+
+def test_how_far_training_is_goes_to_every_part_and_changes_no_number():
+    start, later = RowRandom((0, "view"), np.arange(50)), RowRandom((0, "view"), np.arange(50), progress=0.7)
+    assert start.progress == 0.0
+    for part in (later, later.named("part"), later.take(rows_of(3, 1)), later.named("part").take(rows_of(2)).named(0)):
+        assert part.progress == 0.7
+    assert later.per_row().tolist() == start.per_row().tolist()
+    assert later.per_token(np.arange(51)).tolist() == start.per_token(np.arange(51)).tolist()
+    assert later.for_text(3).random() == start.for_text(3).random()

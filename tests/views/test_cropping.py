@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import as_lists, plain_rows, rows_and_order
-from tests.views.checks import check_promises, many, rng_for, sides_of
-from textcl.corpus.tokens import SENTENCE_START
+from tests.views.checks import MOMENTS, check_promises, check_ramp, many, near, rng_for, sides_of
+from textcl.corpus.tokens import SENTENCE_START, TokenRows
 from textcl.errors import ConfigError
 from textcl.randomness import RowRandom
-from textcl.views import Crop, InverseCloze
+from textcl.views import Crop, InverseCloze, Neighbours, Ramp
 
 FRACTIONS = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted)
 KEEP_RATES = st.sampled_from([0.0, 0.3, 1.0])
@@ -66,11 +66,31 @@ def test_two_crops_of_one_text_differ():
         ((float("nan"), 1), r"^min_fraction: expected a share in \(0, 1\], got nan$"),
         ((0.5, 0.4), r"^max_fraction: expected a share in \[0.5, 1\], got 0.4$"),
         ((0.5, 1.1), r"^max_fraction: expected a share in \[0.5, 1\], got 1.1$"),
+        ((Ramp(0.5, 0.0), 1), r"^min_fraction: expected a share in \(0, 1\], got '0.5 to 0.0'$"),
+        ((Ramp(0.1, 0.5), 0.4), r"^max_fraction: expected a share in \[0.5, 1\], got 0.4$"),
+        ((0.5, Ramp(0.4, 0.9)), r"^max_fraction: expected a share in \[0.5, 1\], got '0.4 to 0.9'$"),
     ],
 )
 def test_fractions_outside_their_range_are_refused(fractions, message):
     with pytest.raises(ConfigError, match=message):
         Crop(*fractions)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda strength: Crop(strength, 0.75), lambda strength: Crop(0.125, strength), lambda strength: Crop(strength, 1)],
+)
+def test_a_fraction_that_moves_is_at_every_moment_that_moments_fraction(make):
+    check_ramp(make, many(plain_rows(range(100, 140)), 20))
+
+
+@pytest.mark.parametrize(("progress", "share"), MOMENTS.items())
+def test_a_crop_between_two_moving_fractions_keeps_to_both(progress, share):
+    rows = many(plain_rows(range(100, 180)), 500)
+    crop = Crop(Ramp(0.125, 0.625, until=0.5), Ramp(0.75, 1.0, until=0.5))
+    lengths = crop(rows, rng_for(500, progress=progress)).lengths
+    assert lengths.min() == pytest.approx(80 * share, abs=1)
+    assert lengths.max() == pytest.approx(80 * (0.6875 + share / 2), abs=1)
 
 
 @given(rows_and_order(), KEEP_RATES)
@@ -154,3 +174,86 @@ def test_a_row_without_marks_before_a_row_with_some_is_cut_into_halves():
 def test_a_keep_rate_outside_its_range_is_refused(keep_rate):
     with pytest.raises(ConfigError, match=r"^keep_rate: expected a chance in \[0, 1\], got "):
         InverseCloze(keep_rate)
+
+
+# --- Neighbours ---------------------------------------------------------------------------------------------------
+
+SENTENCES = [[10, 11], [12], [13, 14, 15], [16], [17, 18]]
+DOCUMENT = plain_rows(range(10, 19), sentences=[0, 2, 3, 6, 7])
+
+
+def neighbours_of(row, distance, count):
+    """Which two sentences, by number, are drawn from `count` copies of a document."""
+    one, other = Neighbours(distance)(many(row, count), rng_for(count))
+    sides = zip(_rows(one), _rows(other), strict=True)
+    return Counter((SENTENCES.index(first.tolist()), SENTENCES.index(second.tolist())) for first, second in sides)
+
+
+@given(rows_and_order(), st.integers(1, 4))
+def test_neighbours_keep_the_promises_of_views(drawn, distance):
+    check_promises(Neighbours(distance), *drawn)
+
+
+@given(rows_and_order(), st.integers(1, 4), st.integers(0, 5))
+def test_neighbours_are_two_sentences_no_farther_apart_than_the_distance(drawn, distance, seed):
+    rows = _numbered(drawn[0])
+    one_side, other_side = sides_of(Neighbours(distance)(rows, rng_for(len(rows), seed)))
+    for row, one, other in zip(as_lists(rows), one_side, other_side, strict=True):
+        sentences, half = sentences_of(row), (len(row) + 1) // 2
+        if len(row) < 2:
+            assert one == other == row
+        elif len(sentences) < 2:
+            assert (one, other) in [(row[:half], row[half:]), (row[half:], row[:half])]
+        else:
+            assert 1 <= abs(sentences.index(one) - sentences.index(other)) <= distance
+
+
+def _numbered(rows):
+    """The same rows with ids that tell sentences apart."""
+    return TokenRows(np.arange(len(rows.ids), dtype=np.int32), rows.offsets, rows.marks)
+
+
+@pytest.mark.parametrize(("distance", "farthest"), [(1, 1), (2, 2), (3, 3), (4, 4), (9, 4)])
+def test_every_distance_every_place_and_both_orders_come_up_equally_often(distance, farthest):
+    drawn = neighbours_of(DOCUMENT, distance, 8000)
+    assert sum(count for (one, other), count in drawn.items() if one < other) / 8000 == pytest.approx(
+        0.5, abs=near(0.5, 8000)
+    )
+    for apart in range(1, farthest + 1):
+        share = 1 / farthest / (5 - apart) / 2
+        for earlier in range(5 - apart):
+            for pair in ((earlier, earlier + apart), (earlier + apart, earlier)):
+                assert drawn.pop(pair) / 8000 == pytest.approx(share, abs=near(share, 8000)), pair
+    assert not drawn
+
+
+def test_a_row_of_two_sentences_has_its_two_sentences_for_sides_whatever_the_distance():
+    row = plain_rows([10, 11, 12], sentences=[0, 2])
+    for distance in (1, 5):
+        assert set(neighbours_of(row, distance, 200)) == {(0, 1), (1, 0)}
+
+
+def test_both_halves_of_a_single_sentence_stand_on_either_side():
+    for row in (plain_rows([10, 11, 12], sentences=[0]), plain_rows([10, 11, 12])):
+        one, other = Neighbours()(many(row, 2000), rng_for(2000))
+        drawn = Counter((tuple(a.tolist()), tuple(b.tolist())) for a, b in zip(_rows(one), _rows(other), strict=True))
+        assert set(drawn) == {((10, 11), (12,)), ((12,), (10, 11))}
+        assert drawn[(12,), (10, 11)] / 2000 == pytest.approx(0.5, abs=near(0.5, 2000))
+
+
+def test_a_row_of_one_token_stands_on_both_sides_and_an_empty_one_on_none():
+    one, other = Neighbours()(plain_rows([10], [], [11, 12], sentences=[0]), rng_for(3))
+    assert one.row(0).tolist() == other.row(0).tolist() == [10]
+    assert one.row(1).tolist() == other.row(1).tolist() == []
+    assert {one.row(2).tolist()[0], other.row(2).tolist()[0]} == {11, 12}
+
+
+def test_the_distance_of_neighbours_matters():
+    rows = many(DOCUMENT, 50)
+    assert sides_of(Neighbours(1)(rows, rng_for(50))) != sides_of(Neighbours(3)(rows, rng_for(50)))
+
+
+@pytest.mark.parametrize("distance", [0, -1])
+def test_a_distance_below_one_is_refused(distance):
+    with pytest.raises(ConfigError, match=rf"^distance: expected a number of sentences, at least 1, got {distance}$"):
+        Neighbours(distance)

@@ -64,9 +64,9 @@ class WordDelete:
         words = text.split()
         draws = [draw.random() for _word in words]
         kept = [word for word, number in zip(words, draws, strict=True) if number >= rate]
-        if len(kept) == len(words):
-            return text
-        return " ".join(kept) if kept else words[draws.index(max(draws))]
+        if words and not kept:
+            kept = [words[draws.index(max(draws))]]
+        return text if len(kept) == len(words) else " ".join(kept)
 
 
 @dataclass(frozen=True)
