@@ -6,15 +6,23 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest import mock
 
 RESULTS = Path(__file__).parent / "results"
+FEWEST_REPEATS = 7
+Name = TypeVar("Name", bound=Hashable)
+Result = TypeVar("Result")
+_ONE_THREAD = {**dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), "TOKENIZERS_PARALLELISM": "false"}
 _PACKAGES = ("textcl", "torch", "transformers", "sentence-transformers", "faiss-cpu", "datasets", "numpy")
 
 
@@ -59,6 +67,62 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
         "high": max(values),
         "values": list(values),
     }
+
+
+def interleaved(
+    calls: Mapping[Name, Callable[[], object]], repeats: int = FEWEST_REPEATS, warm_up: int = 1
+) -> dict[Name, list[float]]:
+    """Return the seconds of each call, as often as it was repeated; what the warm-up takes is not in there.
+
+    All are called in turn within one process, so that what slows the machine for a while slows all of them, and the
+    n-th seconds of two calls can be divided by each other.
+
+    Raises:
+        ValueError: If there are fewer than 7 repeats.
+    """
+    if repeats < FEWEST_REPEATS:
+        raise ValueError(f"{repeats} repeats are too few for a median and quartiles; {FEWEST_REPEATS} are the least")
+    seconds: dict[Name, list[float]] = {name: [] for name in calls}
+    for round_number in range(warm_up + repeats):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            took = time.perf_counter() - started
+            if round_number >= warm_up:
+                seconds[name].append(took)
+    return seconds
+
+
+def quartiles(values: Sequence[float]) -> dict[str, Any]:
+    """Return median, lower and upper quartile, and the values themselves; at least two of them."""
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": median, "quartiles": [lower, upper], "values": list(values)}
+
+
+def in_words(measured: Mapping[str, Any], form: str, widths: tuple[int, int] = (0, 0)) -> str:
+    """Return what `quartiles` did in a number format: the median, and both quartiles, each at least so wide."""
+    between = " to ".join(format(one, form) for one in measured["quartiles"])
+    return f"{format(measured['median'], form):>{widths[0]}} {between:>{widths[1]}}"
+
+
+def on_cores(count: int | None, measure: Callable[..., Result], *arguments: object) -> Result:
+    """Return what `measure` returns in a new process, pinned from its first import on.
+
+    Args:
+        count: Cores that it has, the last ones; with 1, libraries start one thread. None leaves it all.
+        measure: A function of a module.
+        arguments: What it is called with.
+    """
+    before = os.sched_getaffinity(0)
+    environment = _ONE_THREAD if count == 1 else {}
+    spawning = multiprocessing.get_context("spawn")
+    with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, spawning) as pool:
+        os.sched_setaffinity(0, sorted(before)[-count:] if count else before)  # inherited by processes and threads
+        try:
+            result = pool.submit(measure, *arguments)
+        finally:
+            os.sched_setaffinity(0, before)
+        return result.result()
 
 
 def write_result(name: str, measured: Mapping[str, Any]) -> Path:

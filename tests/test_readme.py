@@ -150,3 +150,30 @@ def test_the_published_scores_are_the_measured_ones_and_within_their_tolerance()
     for name, row in result("published")["scores"].items():
         assert f"| {name} | {row['measured']:.4f} | {row['expected']:.3f} |" in README
         assert abs(row["measured"] - row["expected"]) <= row["tolerance"]
+
+
+def test_the_speed_of_the_views_is_the_measured_one_and_what_was_promised():
+    measured = result("views")
+    views = {(one["name"], one["batch_rows"]): one for one in measured["one_core"]["views"]}
+    rows = re.findall(r"^\| `(\w+)`, batches of 64 \| ([\d,]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    assert len(rows) >= 5
+    for name, rate, ratio in rows:
+        one = views[name, 64]
+        assert f"{one['texts_per_s']['median']:,.0f}" == rate
+        assert f"{one['times_nlpaug']['median']:.1f}" == ratio
+    tokens = ("mask", "span_mask", "replace", "cutoff", "delete", "shuffle", "repeat", "crop")
+    assert min(views[name, 64]["texts_per_s"]["median"] for name in tokens) >= 100_000
+    assert min(views[name, 64]["times_nlpaug"]["median"] for name in tokens) >= 8
+    (waited,) = [
+        one["waited_fraction"] for one in measured["training"]["views"] if (one["name"], one["workers"]) == ("mask", 0)
+    ]
+    assert waited < 0.02
+    assert f"waits {100 * waited:.2f} % of its time" in README
+
+
+def test_what_back_translations_keep_is_the_measured_one():
+    for one in result("views_audit")["back_translate"]["thresholds"]:
+        least, audit = one["min_similarity"], one["audit"]
+        name = "none" if least is None else f"{least:g}"
+        numbers = f"{audit['cosine']:.3f} | {audit['quantiles']['0.05']:.3f} | {one['fall_back']}"
+        assert f"| {name} | {numbers} |" in README

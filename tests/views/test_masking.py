@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from textcl.views import Cutoff, Mask, Ramp, Replace, SpanMask
 
 VOCABULARY = np.arange(2000, 2010, dtype=np.int32)
 RATES = st.sampled_from([0.0, 0.15, 0.9])
-BERT = {"random_fraction": 0.1, "kept_fraction": 0.1, "vocabulary": VOCABULARY}
+BERT: dict[str, Any] = {"random_fraction": 0.1, "kept_fraction": 0.1, "vocabulary": VOCABULARY}
 WORDS = make_rows([[(10, 0), (11, 0), (12, 1), (13, 3), (14, 0), (15, 0), (16, 1), (17, 0)]])
 """Four words: two tokens without a mark at the row's begin, one, three and two."""
 
