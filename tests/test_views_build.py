@@ -58,7 +58,7 @@ def work_done(store):
 @installed
 def test_a_build_killed_at_ten_random_moments_neither_loses_nor_repeats_a_view(folder):
     chance = random.Random(3)
-    kept: list[list[tuple]] = [[], [], []]
+    kept = [[], [], []]
     tables = ("done", "views", "similarities")
     for kill in range(10):
         # Spread over all of the work: texts that are written, then texts that are judged.

@@ -5,7 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from textcl.recipe.models import Recipe, TrainingRecipe, ViewsRecipe
+from textcl.recipe.models import Recipe, TrainingRecipe
+from textcl.recipe.views import ViewsRecipe
 
 
 def test_a_recipe_needs_nothing_but_its_texts():
