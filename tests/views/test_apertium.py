@@ -100,6 +100,16 @@ def test_a_text_that_the_pipeline_chokes_on_is_given_up_and_the_others_are_not(t
 
 
 @installed
+def test_a_pipeline_that_stands_still_with_its_pipe_full_is_given_up(tmp_path, monkeypatch):
+    (tmp_path / "stand").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "stand").chmod(0o755)
+    (tmp_path / "eng-spa.mode").write_text(f"'{tmp_path / 'stand'}'")
+    monkeypatch.setattr("textcl.views.apertium._PATIENCE_S", 0.3)
+    with pytest.raises(ApertiumStoppedError, match="gives no answer"):
+        Apertium("eng", "spa", modes=tmp_path).translate(["word " * 100_000])
+
+
+@installed
 def test_a_pipeline_that_answers_nothing_says_which_and_what_to_do(tmp_path):
     (tmp_path / "eng-spa.mode").write_text("true")
     with pytest.raises(

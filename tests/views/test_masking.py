@@ -226,7 +226,7 @@ def test_a_rate_outside_its_range_is_refused(make, rate):
         (lambda: Replace(VOCABULARY[:0]), "^vocabulary: needs at least one id$"),
         (lambda: SpanMask(4, mean_span=0.9), "^mean_span: expected a number of at least 1, got 0.9$"),
         (lambda: SpanMask(4, mean_span=math.inf), "^mean_span: expected a number of at least 1, got inf$"),
-        (lambda: SpanMask(4, max_span=0), "^max_span: expected a number of tokens, at least 1, got 0$"),
+        (lambda: SpanMask(4, max_span=0), "^max_span: expected a number of tokens from 1 to 4096, got 0$"),
     ],
 )
 def test_settings_outside_their_range_are_refused(make, message):

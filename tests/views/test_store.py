@@ -154,6 +154,31 @@ def test_a_damaged_store_is_named_with_what_to_do(tmp_path, content):
         ViewStore(tmp_path).missing(FACTS, ["a"])
 
 
+def test_a_store_that_another_process_holds_is_not_called_damaged(store, monkeypatch):
+    store.add(FACTS, ["a"], [["view"]])
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *words, **more: connect(*words, **{**more, "timeout": 0.1}))
+    holder = connect(store.path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(ArtifactError, match=r"cannot be used now \(database is locked\); what it holds stays$"):
+            store.read(FACTS, ["a"])
+    finally:
+        holder.close()
+    assert store.read(FACTS, ["a"]) == [["view"]]
+
+
+def test_a_place_where_no_store_can_be_is_named_before_anything_is_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    asked = Doubler()
+    with pytest.raises(ArtifactError, match=r"file: cannot be the folder of a store: File exists$"):
+        build_views(ViewStore(tmp_path / "file"), asked, ["a"])
+    (tmp_path / "other" / FILE).mkdir(parents=True)
+    with pytest.raises(ArtifactError, match=r"cannot be opened as a store of views"):
+        build_views(ViewStore(tmp_path / "other"), asked, ["a"])
+    assert not asked.asked
+
+
 def test_a_store_of_another_version_is_refused_by_name(store):
     store.add(FACTS, ["a"], [["view"]])
     with sqlite3.connect(store.path) as base:

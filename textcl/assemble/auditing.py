@@ -25,7 +25,7 @@ from textcl.recipe.models import Recipe
 from textcl.recipe.views import ChainView, ChoiceView, StoredViewRecipe, ViewRecipe
 from textcl.training.batches import PairSource
 from textcl.views.audit import ViewAudit, audit_view
-from textcl.views.store import Built, build_views, judge_views
+from textcl.views.store import Built, Stored, build_views, judge_views
 from textcl.views.view import leaves
 
 
@@ -145,7 +145,11 @@ def _drawn(recipe: Recipe, source: PairSource, rows: NDArray[np.int64]) -> Itera
         texts = side.tokens.take(rows)
         alone = list(zip(labels(recipes, name), leaves(side.view), strict=True))
         for label, leaf in alone:
-            yield label, texts, replace(side, view=leaf).draw(rows, rng.named(name))
+            # A text that has no stored view is not one that kept everything.
+            seen = rows[leaf.counts[rows] > 0] if isinstance(leaf, Stored) else rows
+            if len(seen):
+                own = RowRandom(rng.named(name).name, seen)
+                yield label, side.tokens.take(seen), replace(side, view=leaf).draw(seen, own)
         if len(alone) > 1 or (alone and source.pair is not None):
             yield f"{name}, as a whole", texts, together
 

@@ -113,7 +113,7 @@ def make_chain(recipes: Sequence[ViewRecipe], encoder: SentenceTransformer, plac
     links = _make_all(recipes, encoder, place, before)
     reached = -1
     for number, (recipe, link) in enumerate(zip(recipes, links, strict=True)):
-        stages = [KINDS.index(kind) for kind in kinds_of(link)]
+        stages = [KINDS.index(kind) for kind in _all_kinds(link)]
         if stages and (min(stages) < reached or min(stages) == reached == 0):
             problem = (
                 f"{recipe.name} works on {_WORKS_ON[KINDS[min(stages)]]}, a view before it on "
@@ -122,6 +122,12 @@ def make_chain(recipes: Sequence[ViewRecipe], encoder: SentenceTransformer, plac
             raise ConfigError(f"{before}{number}", problem=problem)
         reached = max([reached, *stages])
     return Chain(links)
+
+
+def _all_kinds(view: AnyView) -> set[Kind]:
+    """Return the kinds in a view, with those for texts that have no stored view."""
+    kinds = kinds_of(view)
+    return kinds.union(*(kinds_of(plan.otherwise) for plan in unwritten(view)))
 
 
 def _make_all(

@@ -90,13 +90,13 @@ class Apertium:
 
     def close(self) -> None:
         """End the processes."""
-        if self._processes:
-            _ignoring_a_closed_pipe(self._processes[0].stdin)
         for process in self._processes:
             process.kill()
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+        # Not before: a writer that is held up by a full pipe holds the pipe's lock, and ends with its reader.
+        for process in self._processes:
+            for pipe in (process.stdin, process.stdout):
+                _ignoring_a_closed_pipe(pipe)
         self._processes = []
 
     def _through(self, texts: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from textcl.randomness import RowRandom
 from textcl.views.strength import Strength, check_at_least, check_chance, now
 from textcl.views.units import rank_in_rows, row_numbers, unit_draws
 
+_LONGEST_SPAN = 4096  # each row is drawn for with so many places before it
 NO_TOKENS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
@@ -117,8 +118,8 @@ class SpanMask:
     def __post_init__(self) -> None:
         check_chance("rate", self.rate)
         check_at_least("mean_span", self.mean_span, 1)
-        if self.max_span < 1:
-            raise ConfigError("max_span", self.max_span, "a number of tokens, at least 1")
+        if not 1 <= self.max_span <= _LONGEST_SPAN:
+            raise ConfigError("max_span", self.max_span, f"a number of tokens from 1 to {_LONGEST_SPAN}")
 
     def __call__(self, rows: TokenRows, rng: RowRandom) -> TokenRows:
         """Return rows of the same lengths with some ids replaced."""
@@ -127,7 +128,8 @@ class SpanMask:
         begins = rng.per_token(wide) < _start_rate(now(self.rate, rng), self.mean_span, self.max_span)
         places = np.flatnonzero(begins)
         lengths = _span_lengths(rng.per_token(wide, 1)[places], self.mean_span, self.max_span)
-        ends = np.minimum(places + lengths, wide[1:][np.searchsorted(wide, places, side="right") - 1])
+        # A span cannot reach the next row: the places before that are more than a span is longer than one token.
+        ends = np.minimum(places + lengths, wide[-1])
         change = np.zeros(wide[-1] + 1, dtype=np.int64)
         change[places] += 1  # places are different, ends may not be
         np.subtract.at(change, ends, 1)

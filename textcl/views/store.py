@@ -53,7 +53,16 @@ class ViewStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+        self.path = folder.expanduser() / FILE
+
+    def check_writable(self) -> None:
+        """Make the folder, and raise ArtifactError if nothing can be written there; call it before long work starts."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(self.path.parent, f"cannot be the folder of a store: {error.strerror}") from error
+        with self._open(write=True):
+            pass
 
     def missing(self, facts: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
         """Return those of the texts, each once, that the maker with these facts has not seen."""
@@ -63,7 +72,7 @@ class ViewStore:
 
     def add(self, facts: Mapping[str, Any], texts: Sequence[str], views: Sequence[Sequence[str]]) -> None:
         """Keep the variants of each text, none for a text that gave none; what is kept already stays."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.check_writable()
         with self._open(write=True) as base:
             base.execute("INSERT OR IGNORE INTO makers (key, facts) VALUES (?, ?)", (_key(facts), _as_json(facts)))
             maker = _maker(base, facts)
@@ -110,12 +119,17 @@ class ViewStore:
     def _open(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Yield the open file, in one transaction; without a file and without `write`, an empty one in memory."""
         there = self.path.exists()
-        base = sqlite3.connect(self.path if write or there else ":memory:", timeout=60, isolation_level=None)
+        try:
+            base = sqlite3.connect(self.path if write or there else ":memory:", timeout=60, isolation_level=None)
+        except sqlite3.Error as error:
+            raise ArtifactError(self.path, f"cannot be opened as a store of views: {error}") from error
         try:
             base.execute("BEGIN IMMEDIATE" if write or not there else "BEGIN")
             self._check(base)
             yield base
             base.execute("COMMIT")
+        except sqlite3.OperationalError as error:  # busy, full or read-only: nothing is wrong with what is in it
+            raise ArtifactError(self.path, f"cannot be used now ({error}); what it holds stays") from error
         except sqlite3.DatabaseError as error:
             problem = f"cannot be used as a store of views ({error}); if damaged, remove it and build the views again"
             raise ArtifactError(self.path, problem) from error
@@ -144,6 +158,7 @@ class Built:
 
 def build_views(store: ViewStore, rewriter: Rewriter, texts: Sequence[str], progress: Progress = quiet) -> Built:
     """Write the views of all texts that the store lacks; a build that was stopped goes on where it was."""
+    store.check_writable()
     facts, unique = rewriter.facts, list(dict.fromkeys(texts))
     missing = store.missing(facts, unique)
     kept = len(unique) - len(missing)
