@@ -173,6 +173,15 @@ def test_a_key_beside_is_one_that_lies_beside_it_and_keeps_the_case(letter, keys
     assert min(typed[key] for key in keys) > 0.6 * max(typed[key] for key in keys)
 
 
+def test_two_letters_that_change_places_have_had_their_mistake():
+    swapped = seen(Typos(0.99), "on").count("no") / COUNT
+    assert swapped == pytest.approx(0.99 / 4, abs=near(0.25, COUNT))
+
+
+def test_any_one_letter_of_a_word_may_be_all_that_is_left():
+    assert {"a", "b", "c"} <= set(seen(Typos(0.5), "abc"))
+
+
 def test_letters_that_the_keyboard_lacks_are_doubled_swapped_or_dropped():
     assert set(seen(Typos(0.9), "ж")) == {"ж", "жж"}
     assert {"ж", "я", "яж", "жж"} <= set(seen(Typos(0.5), "жя"))
