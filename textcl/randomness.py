@@ -21,7 +21,8 @@ _HALF = np.uint64(32)
 
 def key_of(*name: str | int) -> int:
     """Return the 64-bit key called `name`: equal names give equal keys, different names independent ones."""
-    return int.from_bytes(hashlib.blake2b(repr(name).encode(), digest_size=8).digest(), "big")
+    plain = tuple(part if isinstance(part, str) else int(part) for part in name)  # NumPy's numbers print in other words
+    return int.from_bytes(hashlib.blake2b(repr(plain).encode(), digest_size=8).digest(), "big")
 
 
 def stream(*name: str | int) -> random.Random:

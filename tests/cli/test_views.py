@@ -11,8 +11,20 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.views.test_apertium import installed
 from textcl.training.journal import read_journal
+from textcl.views import Apertium, BackTranslation
 
+BUILD = "textcl views build RECIPE (with the same --set, if any)"
 APERTIUM = "{name: back_translate, translator: {name: apertium}}"
+
+
+def coming_home_unchanged(texts, read=str):
+    """How many texts are the same after Apertium's round trip."""
+    view = BackTranslation(Apertium("eng", "spa"), Apertium("spa", "eng"))
+    try:
+        pairs = zip(texts, view.rewrite(texts), strict=True)
+        return sum(read(text) in map(read, found) for text, found in pairs)
+    finally:
+        view.close()
 
 
 def with_views(recipe, *more):
@@ -90,6 +102,35 @@ def test_audit_measures_each_view_alone_and_each_side_as_a_whole(textcl, recipe)
     assert table.splitlines()[1].startswith("second.0 mask")
 
 
+def test_a_strength_that_moves_is_shown_and_measured_at_the_moment_that_is_asked_for(textcl, refused, recipe):
+    words = with_views(recipe, "views.second=[{name: mask, rate: {start: 0.0, end: 0.9}}]")
+
+    def unchanged(*more):
+        (audit,) = json.loads(textcl("views", "audit", *words, "-n", 20, *more, "--json").out)["views"]
+        return audit["unchanged"]
+
+    def masks(*more):
+        return textcl("views", "show", *words, "-n", 5, *more, "--json").out.count("[MASK]")
+
+    assert (unchanged(), masks()) == (1, 0)
+    assert unchanged("--done", 1.0) == 0
+    assert 0 < masks("--done", 0.3) < masks("--done", 1.0)
+    assert refused("views", "audit", *words, "--done", 1.5) == [
+        "done: expected a share of the training in [0, 1], got 1.5"
+    ]
+
+
+@installed
+def test_audit_of_a_stored_view_leaves_out_the_texts_that_have_none(textcl, recipe, tiny_corpus):
+    words = with_views(recipe, f"views.second=[{APERTIUM[:-1]}, min_similarity: 0.97}}]")
+    assert textcl("views", "build", *words).code == 0
+    (audit,) = json.loads(textcl("views", "audit", *words, "-n", 60, "--worst", 1, "--json").out)["views"]
+    assert audit["name"] == "second.0 back_translate"
+    assert 0 < audit["texts"] < 60
+    # The texts without a view are no views that kept everything; what is the same in small letters is.
+    assert audit["unchanged"] * audit["texts"] == pytest.approx(coming_home_unchanged(tiny_corpus, str.lower))
+
+
 def test_audit_measures_a_pair_view_on_both_sides(textcl, recipe):
     sets = ["views.pair={name: inverse_cloze}", "views.second=[]"]
     answer = textcl("views", "audit", *with_views(recipe, *sets), "-n", 10, "--json")
@@ -114,17 +155,22 @@ def test_audit_asks_the_judge_that_is_named(textcl, recipe, work, tiny_model_fol
 
 
 @installed
-def test_build_then_train_on_stored_views(textcl, work, recipe):
+def test_build_then_train_on_stored_views(textcl, work, recipe, tiny_corpus):
     words = with_views(recipe, f"views.second=[{APERTIUM}]")
     built = textcl("views", "build", *words, "--json")
     assert built.code == 0, built.err
+    made = json.loads(built.out)
+    assert made["store"] == "store/views.sqlite"
     row = {"place": "views.second.0", "name": "back_translate", "texts": 60, "written": 60, "empty": 0}
-    assert json.loads(built.out) == {"store": "store/views.sqlite", "views": [row]}
+    assert made["views"] == [{**row, "unchanged": coming_home_unchanged(tiny_corpus)}]
     again = textcl("views", "build", *words)
     assert again.out.startswith("views.second.0 (back_translate): 0 of 60 texts written now")
     trained = textcl("train", *words, "--out", "run")
     assert trained.code == 0, trained.err
     assert [line["step"] for line in read_journal(work / "run/journal.jsonl") if line["name"] == "loss"] == [1, 2, 3, 4]
+    (used,) = json.loads((work / "run/manifest.json").read_text())["stored_views"]
+    assert used["place"] == "views.second.0"
+    assert used["made_by"]["there"]["target"] == "spa"
 
 
 @installed
@@ -134,7 +180,7 @@ def test_the_texts_that_fall_back_are_counted_and_reported(textcl, recipe):
     said = textcl("train", *words, "--out", "run").err
     (line,) = [line for line in said if "min_similarity" in line]
     assert "of 60 stored views are below min_similarity and are not used" in line
-    assert line.endswith("of 60 texts have none and fall back to Typos")
+    assert line.endswith("of 60 texts have none and fall back to typos")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -144,7 +190,7 @@ def test_the_texts_that_fall_back_are_counted_and_reported(textcl, recipe):
 @pytest.mark.parametrize("command", [("train",), ("views", "show"), ("views", "audit")])
 def test_a_stored_view_that_was_not_built(refused, recipe, command):
     assert refused(*command, *with_views(recipe, f"views.second=[{APERTIUM}]")) == [
-        "views.second.0: 60 of 60 texts have no stored view; run: textcl views build RECIPE"
+        f"views.second.0: 60 of 60 texts have no stored view; run: {BUILD}"
     ]
 
 
@@ -158,7 +204,7 @@ def test_a_stored_view_made_with_other_settings_says_which(textcl, refused, reci
     (fault,) = refused("train", *with_views(recipe, f"views.second=[{APERTIUM}]"))
     assert fault == (
         "views.second.0: 60 of 60 texts have no stored view; store/views.sqlite has views made with other settings: "
-        "there.source was cat, is eng; run: textcl views build RECIPE"
+        f"there.source was cat, is eng; run: {BUILD}"
     )
 
 
@@ -168,9 +214,7 @@ def test_texts_that_came_later_are_counted(textcl, refused, recipe, work):
     assert textcl("views", "build", *words).code == 0
     with (work / "texts.txt").open("a") as file:
         file.write("A text that nobody has translated.\n")
-    assert refused("train", *words) == [
-        "views.second.0: 1 of 61 texts have no stored view; run: textcl views build RECIPE"
-    ]
+    assert refused("train", *words) == [f"views.second.0: 1 of 61 texts have no stored view; run: {BUILD}"]
 
 
 @installed
@@ -217,7 +261,10 @@ def test_a_mask_view_on_a_tokenizer_without_a_mask_token(refused, recipe, work, 
         ("{name: mask, rate: 1}", "0.rate: expected a chance in [0, 1), got 1.0"),
         ("{name: mask, rate: -0.1}", "0.rate: expected a chance in [0, 1), got -0.1"),
         ("{name: mask, rate: {start: 0.1, end: 1}}", "0.rate: expected a chance in [0, 1), got '0.1 to 1.0'"),
-        ("{name: mask, rate: {start: 0.1, end: 0.2, until: 0}}", "0.until: expected a share of the training in (0, 1]"),
+        (
+            "{name: mask, rate: {start: 0, end: 0.2, until: 0}}",
+            "0.rate.until: expected a share of the training in (0, 1]",
+        ),
         ("{name: mask, random_fraction: 0.6, kept_fraction: 0.6}", "0.kept_fraction: expected a share in [0, 0.4]"),
         ("{name: delete, rate: 1.5}", "0.rate: expected a chance in [0, 1), got 1.5"),
         ("{name: shuffle, distance: -1}", "0.distance: expected a number of at least 0, got -1.0"),

@@ -102,7 +102,7 @@ def test_batches_are_the_same_bytes_for_no_one_and_four_workers_and_from_any_ste
     assert loaded(1, start=7) == alone[7:]
     assert len({tuple(batch) for batch in alone}) == 20
     assert len(notes) == 1
-    assert "fall back to WordDelete and Delete" in notes[0]
+    assert "fall back to word_delete and delete" in notes[0]
 
 
 @installed

@@ -132,7 +132,9 @@ def test_a_process_that_is_killed_is_started_again(stage):
 def test_facts_name_the_direction_and_every_file_of_rules(there):
     facts = there.facts
     assert (facts["translator"], facts["source"], facts["target"]) == ("apertium", "eng", "spa")
-    assert {"eng-spa.automorf.bin", "eng-spa.autobil.bin", "eng-spa.prob"} <= facts["data"].keys()
+    files = ("eng-spa.automorf.bin", "eng-spa.autobil.bin", "eng-spa.prob")
+    assert {f"apertium-eng-spa/{name}" for name in files} <= facts["data"].keys()
+    assert facts["stages"].startswith("lt-proc -z | apertium-tagger -z -g | ")
     assert facts == Apertium("eng", "spa").facts != Apertium("spa", "eng").facts
 
 

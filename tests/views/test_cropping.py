@@ -67,13 +67,22 @@ def test_two_crops_of_one_text_differ():
         ((0.5, 0.4), r"^max_fraction: expected a share in \[0.5, 1\], got 0.4$"),
         ((0.5, 1.1), r"^max_fraction: expected a share in \[0.5, 1\], got 1.1$"),
         ((Ramp(0.5, 0.0), 1), r"^min_fraction: expected a share in \(0, 1\], got '0.5 to 0.0'$"),
-        ((Ramp(0.1, 0.5), 0.4), r"^max_fraction: expected a share in \[0.5, 1\], got 0.4$"),
-        ((0.5, Ramp(0.4, 0.9)), r"^max_fraction: expected a share in \[0.5, 1\], got '0.4 to 0.9'$"),
+        ((Ramp(0.1, 0.5), 0.4), r"^max_fraction: expected a share in \[0.1 to 0.5, 1\], at any moment .*, got 0.4$"),
+        ((0.5, Ramp(0.4, 0.9)), r"^max_fraction: expected a share in \[0.5, 1\], at any moment .*, got '0.4 to 0.9'$"),
+        ((Ramp(0.1, 0.6, 0.2), Ramp(0.2, 0.7)), r"^max_fraction: expected a share in .*, got '0.2 to 0.7'$"),
     ],
 )
 def test_fractions_outside_their_range_are_refused(fractions, message):
     with pytest.raises(ConfigError, match=message):
         Crop(*fractions)
+
+
+def test_fractions_may_move_as_long_as_the_shortest_stays_below_the_longest():
+    crop = Crop(Ramp(0.1, 0.6), Ramp(0.2, 0.7))
+    rows = many(plain_rows(range(100, 200)), 400)
+    for progress, least, most in [(0.0, 10, 20), (1.0, 60, 70)]:
+        lengths = crop(rows, rng_for(400, progress=progress)).lengths
+        assert (lengths.min(), lengths.max()) == (least, most)
 
 
 @pytest.mark.parametrize(

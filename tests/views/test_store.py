@@ -50,6 +50,10 @@ def test_what_is_stored_is_read_back_as_it_was(tmp_path_factory, texts):
     assert (made.texts, made.written, made.empty) == (len(set(texts)), len(set(texts)), len(empty))
 
 
+def test_texts_that_come_back_as_they_were_are_counted(store):
+    assert build_views(store, Doubler(), ["A", "b", "CC", "", "d!"]).unchanged == 3  # upper case, and the empty text
+
+
 def test_a_second_build_asks_for_nothing_and_new_texts_alone_are_written(store):
     build_views(store, Doubler(), ["a", "b!", "a"])
     again = Doubler()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +26,8 @@ from textcl.training.batches import PairSource
 from textcl.views.audit import ViewAudit, audit_view
 from textcl.views.store import Built, Stored, build_views, judge_views
 from textcl.views.view import leaves
+
+Embed: TypeAlias = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,17 @@ def build_recipe_views(
     return store.views.path, done
 
 
-def show_views(recipe: Recipe, n: int = 10, *, progress: Progress = quiet, say: Say = silent) -> list[Shown]:
-    """Return `n` training texts, drawn at random, with the views of the first epoch."""
+def show_views(
+    recipe: Recipe, n: int = 10, *, done: float = 0.0, progress: Progress = quiet, say: Say = silent
+) -> list[Shown]:
+    """Return `n` training texts, drawn at random, with the views of the first epoch.
+
+    Strengths that move are those of the moment at which the share `done` of the training is done.
+    """
+    _check_done(done)
     parts, source = _open(recipe, progress, say)
     rows = _some_rows(source, n, recipe.seed)
-    (first, second), read = source.draw_views(rows, epoch=0), _reader(parts)
+    (first, second), read = source.draw_views(rows, 0, done), _reader(parts)
     columns = (source.first.tokens.take(rows), first, source.second.tokens.take(rows), second)
     return [Shown(*texts) for texts in zip(*(read(one.cut(source.max_tokens)) for one in columns), strict=True)]
 
@@ -97,6 +104,7 @@ def audit_views(
     recipe: Recipe,
     n: int = 1000,
     *,
+    done: float = 0.0,
     judge: str | None = None,
     worst: int = 5,
     progress: Progress = quiet,
@@ -107,39 +115,50 @@ def audit_views(
     Args:
         recipe: Its seed decides which texts are drawn.
         n: Texts, drawn at random; all if there are fewer.
+        done: Share of the training that is done, for strengths that move, in [0, 1].
         judge: Encoder that measures; None takes the recipe's `views.judge`, or its encoder as it comes.
         worst: Examples kept of each view.
         progress: Told what is done.
         say: Told how many stored views were dropped, and whatever else a user should know.
     """
+    _check_done(done)
     parts, source = _open(recipe, progress, say)
     measure = make_judge(judge or recipe.views.judge or recipe.encoder.model, _device())
     rows, read, limit = _some_rows(source, n, recipe.seed), _reader(parts), source.max_tokens
-    embed_once = lru_cache(maxsize=2)(measure.embed)  # the texts of a side are embedded once for all of its views
-    drawn = list(_drawn(recipe, source, rows))
+    embed = _remembering(measure.embed)
+    drawn = list(_drawn(recipe, source, rows, done))
     if not drawn:
         raise ConfigError("views", problem="the recipe has none; nothing to measure")
     audits = []
     with progress("audit views", len(drawn)) as advance:
         for name, texts, views in drawn:
-            embed = partial(_embed_as_tuple, embed_once)
             audits.append(audit_view(name, texts.cut(limit), views.cut(limit), read, embed, worst))
             advance(1)
     return audits
 
 
-def _embed_as_tuple(embed: Callable[[tuple[str, ...]], Any], texts: Sequence[str]) -> Any:  # noqa: ANN401 (an array)
-    return embed(tuple(texts))
+def _remembering(embed: Embed) -> Embed:
+    """Return what embeds each text once: those of a side come up again with each of its views."""
+    known: dict[str, NDArray[np.float32]] = {}
+
+    def embed_new(texts: Sequence[str]) -> NDArray[np.float32]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, embed(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return embed_new
 
 
-def _drawn(recipe: Recipe, source: PairSource, rows: NDArray[np.int64]) -> Iterator[tuple[str, TokenRows, TokenRows]]:
+def _drawn(
+    recipe: Recipe, source: PairSource, rows: NDArray[np.int64], done: float
+) -> Iterator[tuple[str, TokenRows, TokenRows]]:
     """Yield name, texts and views: of the pair view, of each view of a side alone, and of each side as a whole."""
-    rng = RowRandom((recipe.seed, 0), rows)
+    rng = RowRandom((recipe.seed, 0), rows, done)
     if source.pair is not None and recipe.views.pair is not None:
         texts = source.first.tokens.take(rows)
         for number, views in enumerate(source.pair(texts, rng.named("pair"))):
             yield f"pair {recipe.views.pair.name}, {('first', 'second')[number]} side", texts, views
-    whole = source.draw_views(rows, epoch=0)
+    whole = source.draw_views(rows, 0, done)
     sides = (("first", source.first, recipe.views.first), ("second", source.second, recipe.views.second))
     for (name, side, recipes), together in zip(sides, whole, strict=True):
         texts = side.tokens.take(rows)
@@ -148,7 +167,7 @@ def _drawn(recipe: Recipe, source: PairSource, rows: NDArray[np.int64]) -> Itera
             # A text that has no stored view is not one that kept everything.
             seen = rows[leaf.counts[rows] > 0] if isinstance(leaf, Stored) else rows
             if len(seen):
-                own = RowRandom(rng.named(name).name, seen)
+                own = RowRandom(rng.named(name).name, seen, done)
                 yield label, side.tokens.take(seen), replace(side, view=leaf).draw(seen, own)
         if len(alone) > 1 or (alone and source.pair is not None):
             yield f"{name}, as a whole", texts, together
@@ -180,6 +199,11 @@ def _some_rows(source: PairSource, n: int, seed: int) -> NDArray[np.int64]:
     if n < 1:
         raise ConfigError("n", n, "a number of texts, at least 1")
     return permutation(len(source), seed, "audit")[:n]
+
+
+def _check_done(done: float) -> None:
+    if not 0 <= done <= 1:
+        raise ConfigError("done", done, "a share of the training in [0, 1]")
 
 
 def _reader(parts: Components) -> Callable[[TokenRows], list[str]]:

@@ -190,9 +190,6 @@ def make_source(
             "encoder.prompts", problem="the model's pooling leaves prompts out, which training cannot yet"
         )
     single = texts.positives is texts.anchors
-    if single and parts.pair is None and not _views_differ(parts):
-        problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
-        raise ConfigError("views", problem=problem)
     store = open_store(recipe, str(encoder.device))
     # One text is its own pair: both sides are documents then, as the index will see them.
     first, notes = make_side(texts.anchors, document if single else query, parts.first, encoder, store, progress)
@@ -202,10 +199,20 @@ def make_source(
         int((side.tokens.lengths[:count] > limit - len(side.prefix) - len(side.suffix)).sum())
         for side in ((first,) if single else (first, second))
     )
-    return PairSource(first, second, texts.groups, limit, recipe.seed, parts.pair), longer, [*notes, *more]
+    source = PairSource(first, second, texts.groups, limit, recipe.seed, parts.pair)
+    if single and not _drops(encoder) and not _sides_differ(source):
+        problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
+        raise ConfigError("views", problem=problem)
+    return source, longer, [*notes, *more]
 
 
-def _views_differ(parts: Components) -> bool:
-    """Tell whether two views of one text can differ: by a view that changes it, or by dropout in the encoder."""
-    changed = bool(kinds_of(parts.first) | kinds_of(parts.second))
-    return changed or any(isinstance(one, nn.Dropout) and one.p > 0 for one in parts.encoder.modules())
+def _drops(encoder: SentenceTransformer) -> bool:
+    """Tell whether the encoder has dropout, by which two passes of one text differ."""
+    return any(isinstance(one, nn.Dropout) and one.p > 0 for one in encoder.modules())
+
+
+def _sides_differ(source: PairSource, texts: int = 64) -> bool:
+    """Tell whether the two views of any of the first texts differ, at the begin or at the end of the training."""
+    rows = np.arange(min(len(source), texts))
+    drawn = [source.draw_views(rows, epoch, progress) for epoch, progress in ((0, 0.0), (1, 1.0))]
+    return any(first.ids.tolist() != second.ids.tolist() for first, second in drawn)

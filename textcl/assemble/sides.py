@@ -23,7 +23,9 @@ from textcl.recipe.models import Recipe
 from textcl.training.batches import Side
 from textcl.views.keywords import Keywords
 from textcl.views.store import Stored, ViewStore, differences
-from textcl.views.view import AnyView, Chain, Where, leaves, replaced
+from textcl.views.view import AnyView, Chain, Where, replaced
+
+_BUILD = "textcl views build RECIPE (with the same --set, if any)"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def usable_views(plan: Unwritten, texts: Sequence[str], store: Store, notes: lis
     if plan.min_similarity is not None:
         cosines = store.views.cosines(facts, store.judge().fingerprint, unique)
         if any(len(known) < len(variants) for known, variants in zip(cosines, found, strict=True)):
-            problem = "not all stored views have been compared with their texts; run: textcl views build RECIPE"
+            problem = f"not all stored views have been compared with their texts; run: {_BUILD}"
             raise ConfigError(f"{plan.place}.min_similarity", problem=problem)
         kept = [
             [one for one, cosine in zip(variants, known, strict=True) if cosine >= plan.min_similarity]
@@ -122,7 +124,7 @@ def _check_written(plan: Unwritten, texts: list[str], store: ViewStore) -> None:
         changed = differences(facts, others) if len(missing) == len(texts) else []
         other_settings = f"; {store.path} has views made with other settings: {', '.join(changed)}" if changed else ""
         problem = f"{len(missing)} of {len(texts)} texts have no stored view{other_settings}"
-        raise ConfigError(plan.place, problem=f"{problem}; run: textcl views build RECIPE")
+        raise ConfigError(plan.place, problem=f"{problem}; run: {_BUILD}")
 
 
 def _note(plan: Unwritten, found: list[list[str]], kept: list[list[str]]) -> str | None:
@@ -130,11 +132,10 @@ def _note(plan: Unwritten, found: list[list[str]], kept: list[list[str]]) -> str
     without = sum(not variants for variants in kept)
     if before == after and not without:
         return None
-    names = [type(leaf).__name__ for leaf in leaves(plan.otherwise)]
-    fallback = " and ".join(names) if names else "the text as it is"
+    below = f"{before - after} of {before} stored views are below min_similarity and are not used; "
     return (
-        f"{plan.place} ({plan.name}): {before - after} of {before} stored views are below min_similarity and are not "
-        f"used; {without} of {len(kept)} texts have none and fall back to {fallback}"
+        f"{plan.place} ({plan.name}): {below if before > after else ''}"
+        f"{without} of {len(kept)} texts have none and fall back to {plan.fallback}"
     )
 
 

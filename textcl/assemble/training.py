@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +18,7 @@ from textcl.assemble.components import Components, TrainingTexts, make_component
 from textcl.assemble.evaluating import Say, rank_collection, silent
 from textcl.assemble.notes import leak_note, missing_note
 from textcl.assemble.run_folder import choose_folder, open_folder, versions
+from textcl.assemble.views import unwritten
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.errors import ConfigError, DataError
@@ -105,7 +107,7 @@ def train(
     parts = make_components(recipe, str(accelerator.device))
     texts = read_training_texts(recipe.data, progress)
     collection = _read_collection(recipe)
-    with accelerator.main_process_first():  # the others find the tokens on disk
+    with _first_process_first(accelerator):  # the others find the tokens on disk
         source, longer, notes = make_source(texts, parts, recipe, progress)
     batches = _batches(source, recipe, accelerator)
     settings = _settings(recipe, batches.per_epoch)
@@ -140,6 +142,18 @@ def _make_accelerator(recipe: TrainingRecipe) -> Accelerator:
     except ValueError as error:  # Accelerate keeps the precision that a process started with
         problem = "this process has trained with another precision already; start a new one for this run"
         raise ConfigError("training.precision", problem=problem) from error
+
+
+@contextmanager
+def _first_process_first(accelerator: Accelerator) -> Iterator[None]:
+    """Let the other processes wait until the first one is through, or has failed: they find the same fault then."""
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()
 
 
 def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
@@ -213,7 +227,8 @@ def _tell(
     """Say what was found in the data before the first step."""
     single = texts.positives is texts.anchors
     count = len(texts.anchors)
-    say(f"{count} training {'texts' if single else 'pairs'} from {recipe.data.train}")
+    limited = ", the first ones there (data.limit)" if count == recipe.data.limit else ""
+    say(f"{count} training {'texts' if single else 'pairs'} from {recipe.data.train}{limited}")
     for note in texts.notes:
         say(note)
     if longer:
@@ -273,6 +288,10 @@ def _finish(
         "kept_step": result.kept_step,
         "data": fingerprint([*texts.anchors, *texts.positives]),
         "encoder": describe_encoder(parts.encoder, str((folder / "model").resolve())),
+        "stored_views": [
+            {"place": plan.place, "made_by": plan.rewriter.facts}
+            for plan in (*unwritten(parts.first), *unwritten(parts.second))
+        ],
         "versions": versions(),
     }
     write_manifest(folder, _RUN_KIND, _RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})

@@ -72,6 +72,7 @@ class Unwritten:
         rewriter: Writes the variants, in `textcl views build` alone.
         min_similarity: Variants below it are dropped; None keeps all.
         otherwise: For texts of which no variant is left.
+        fallback: The same in the recipe's words.
         place: Where it stands in the recipe.
         name: What the recipe calls it.
     """
@@ -79,6 +80,7 @@ class Unwritten:
     rewriter: Rewriter
     min_similarity: float | None
     otherwise: Chain
+    fallback: str
     place: str
     name: str
     kind: ClassVar[Kind] = "stored"
@@ -103,7 +105,8 @@ def make_view(recipe: ViewRecipe, encoder: SentenceTransformer, place: str) -> A
     if isinstance(recipe, StoredViewRecipe):
         rewriter = make_rewriter(recipe)
         otherwise = make_chain(recipe.otherwise, encoder, f"{place}.otherwise", before="otherwise.")
-        return Unwritten(rewriter, recipe.min_similarity, otherwise, place, recipe.name)
+        fallback = " and ".join(one.name for one in recipe.otherwise) or "the text as it is"
+        return Unwritten(rewriter, recipe.min_similarity, otherwise, fallback, place, recipe.name)
     needed = {name: _token_of(encoder, recipe.name, name) for name in _FROM_TOKENIZER.get(recipe.name, ())}
     return _VIEWS[recipe.name](**needed, **_settings(recipe))
 
@@ -152,11 +155,16 @@ def make_pair_view(recipe: PairViewRecipe | None) -> PairView | None:
 
 
 def _settings(recipe: BaseModel) -> dict[str, Any]:
-    return {
-        name: Ramp(value.start, value.end, value.until) if isinstance(value, RampRecipe) else value
-        for name, value in recipe
-        if name != "name"
-    }
+    return {name: _setting(name, value) for name, value in recipe if name != "name"}
+
+
+def _setting(name: str, value: object) -> object:
+    if not isinstance(value, RampRecipe):
+        return value
+    try:
+        return Ramp(value.start, value.end, value.until)
+    except ConfigError as error:
+        raise error.within(name) from None
 
 
 def _token_of(encoder: SentenceTransformer, view: str, name: str) -> Any:  # noqa: ANN401 (an id, or an array of them)

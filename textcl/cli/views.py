@@ -30,13 +30,14 @@ _JSON = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 def show(
     recipe: _RECIPE,
     n: Annotated[int, typer.Option("-n", help="texts, drawn at random")] = 10,
+    done: Annotated[float, typer.Option(help="share of the training that is done, for strengths that move")] = 0.0,
     set_: _SET = None,
     json: _JSON = False,
 ) -> None:
-    """Print texts beside their two views; red is gone, green is new."""
+    """Print texts beside their two views; on a terminal with colours red is gone and green is new."""
     from textcl.assemble.auditing import show_views
 
-    shown = show_views(_read(recipe, set_), n, progress=bar, say=say)
+    shown = show_views(_read(recipe, set_), n, done=done, progress=bar, say=say)
     if json:
         pairs = [{"text": [one.first_text, one.second_text], "views": [one.first, one.second]} for one in shown]
         show_json({"pairs": pairs})
@@ -48,6 +49,7 @@ def show(
 def audit(
     recipe: _RECIPE,
     n: Annotated[int, typer.Option("-n", help="texts, drawn at random")] = 1000,
+    done: Annotated[float, typer.Option(help="share of the training that is done, for strengths that move")] = 0.0,
     judge: Annotated[str | None, typer.Option(help="encoder that compares; left out, views.judge")] = None,
     worst: Annotated[int, typer.Option(help="examples of each view")] = 3,
     set_: _SET = None,
@@ -56,7 +58,7 @@ def audit(
     """Measure how much of its text each view keeps."""
     from textcl.assemble.auditing import audit_views
 
-    audits = audit_views(_read(recipe, set_), n, judge=judge, worst=worst, progress=bar, say=say)
+    audits = audit_views(_read(recipe, set_), n, done=done, judge=judge, worst=worst, progress=bar, say=say)
     if json:
         show_json({"views": [one.to_json() for one in audits]})
     else:
@@ -74,8 +76,8 @@ def build(recipe: _RECIPE, set_: _SET = None, json: _JSON = False) -> None:
         show_json({"store": str(store), "views": rows})
         return
     for one in done:
-        nothing = f", {one.built.empty} texts gave none" if one.built.empty else ""
-        print(f"{one.place} ({one.name}): {one.built.written} of {one.built.texts} texts written now{nothing}")
+        print(f"{one.place} ({one.name}): {one.built.written} of {one.built.texts} texts written now")
+        print(f"    {one.built.empty} texts have no view, {one.built.unchanged} came back as they were")
     print(f"store: {store}")
 
 
@@ -118,12 +120,13 @@ def _compared(text: str, view: str) -> Text:
 
 
 def _print_audits(audits: list[ViewAudit]) -> None:
+    width = max(len(one.name) for one in audits) + 2
     columns = f"{'5 %':>7}{'50 %':>7}{'95 %':>7}{'overlap':>9}{'length':>8}{'unchanged':>11}{'empty':>7}"
-    print(f"{'view':<34}{'cosine':>8}{columns}")
+    print(f"{'view':<{width}}{'cosine':>8}{columns}")
     for one in audits:
         low, middle, high = (one.quantiles[share] for share in (0.05, 0.5, 0.95))
         print(
-            f"{one.name:<34}{one.cosine:>8.3f}{low:>7.2f}{middle:>7.2f}{high:>7.2f}"
+            f"{one.name:<{width}}{one.cosine:>8.3f}{low:>7.2f}{middle:>7.2f}{high:>7.2f}"
             f"{one.token_overlap:>9.2f}{one.length_ratio:>8.2f}{one.unchanged:>11.3f}{one.empty:>7.3f}"
         )
     for one in audits:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,17 @@ class Apertium:
         self._mode = mode
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        """The direction, and a checksum of each file of rules and dictionaries."""
-        files = [Path(word) for stage in self._stages for word in stage if word.startswith("/")]
-        data = {path.name: checksum(path) for path in files}
-        return {"translator": "apertium", "source": self.source, "target": self.target, "data": data}
+        """The direction, the programs with their settings, and a checksum of each file of rules and dictionaries."""
+        data: dict[str, str] = {}
+        stages = []
+        for program, *words in self._stages:
+            files = [Path(word) for word in words if word.startswith("/")]
+            data |= {f"{path.parent.name}/{path.name}": checksum(path) for path in files}
+            stages.append(" ".join([Path(program).name, *(word for word in words if not word.startswith("/"))]))
+        direction = {"source": self.source, "target": self.target}
+        return {"translator": "apertium", **direction, "stages": " | ".join(stages), "data": data}
 
     def check_variants(self, variants: int) -> None:
         """Raise ConfigError unless one is asked for."""

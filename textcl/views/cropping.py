@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from textcl.corpus.tokens import SENTENCE_START, TokenRows, concatenate
 from textcl.errors import ConfigError
 from textcl.randomness import RowRandom
-from textcl.views.strength import Strength, ends_of, now, shown
+from textcl.views.strength import Ramp, Strength, ends_of, moments_of, now, shown
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,12 @@ class Crop:
     def __post_init__(self) -> None:
         if not all(0 < value <= 1 for value in ends_of(self.min_fraction)):
             raise ConfigError("min_fraction", shown(self.min_fraction), "a share in (0, 1]")
-        least = max(ends_of(self.min_fraction))
-        if not all(least <= value <= 1 for value in ends_of(self.max_fraction)):
-            raise ConfigError("max_fraction", shown(self.max_fraction), f"a share in [{least}, 1]")
+        pairs = moments_of(self.min_fraction, self.max_fraction)
+        if not all(shortest <= longest <= 1 for shortest, longest in pairs):
+            expected = f"a share in [{shown(self.min_fraction)}, 1], at any moment of the training"
+            if not isinstance(self.min_fraction, Ramp) and not isinstance(self.max_fraction, Ramp):
+                expected = f"a share in [{self.min_fraction}, 1]"
+            raise ConfigError("max_fraction", shown(self.max_fraction), expected)
 
     def __call__(self, rows: TokenRows, rng: RowRandom) -> TokenRows:
         """Return rows of at least one token where there was one."""

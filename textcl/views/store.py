@@ -149,11 +149,19 @@ class ViewStore:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build did: texts asked for, texts written now, and texts of which there is no variant at all."""
+    """What a build did.
+
+    Args:
+        texts: Different texts asked for.
+        written: Those written now.
+        empty: Those of which there is no variant at all.
+        unchanged: Those of which a variant is the text itself, as of words that the translator does not know.
+    """
 
     texts: int
     written: int
     empty: int
+    unchanged: int
 
 
 def build_views(store: ViewStore, rewriter: Rewriter, texts: Sequence[str], progress: Progress = quiet) -> Built:
@@ -167,8 +175,10 @@ def build_views(store: ViewStore, rewriter: Rewriter, texts: Sequence[str], prog
             batch = missing[start : start + _TEXTS_AT_ONCE]
             store.add(facts, batch, rewriter.rewrite(batch))
             advance(len(batch))
-    empty = sum(not variants for variants in store.read(facts, unique))
-    return Built(len(unique), len(missing), empty)
+    found = store.read(facts, unique)
+    empty = sum(not variants for variants in found)
+    unchanged = sum(text.strip() in variants for text, variants in zip(unique, found, strict=True))
+    return Built(len(unique), len(missing), empty, unchanged)
 
 
 def judge_views(

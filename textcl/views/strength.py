@@ -46,6 +46,15 @@ def ends_of(strength: Strength) -> tuple[float, ...]:
     return (strength.start, strength.end) if isinstance(strength, Ramp) else (strength,)
 
 
+def moments_of(*strengths: Strength) -> list[tuple[float, ...]]:
+    """Return the values of several strengths together, at each moment where one of them begins, ends or stops moving.
+
+    Between two such moments all move in straight lines.
+    """
+    moments = {0.0, 1.0, *(one.until for one in strengths if isinstance(one, Ramp))}
+    return [tuple(one.at(moment) if isinstance(one, Ramp) else one for one in strengths) for moment in sorted(moments)]
+
+
 def check_chance(field: str, strength: Strength) -> None:
     """Raise ConfigError unless a chance stays in [0, 1)."""
     if not all(0 <= value < 1 for value in ends_of(strength)):

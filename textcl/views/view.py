@@ -106,7 +106,7 @@ class Choice:
             return
         if len(self.weights) != len(self.options):
             raise ConfigError("weights", list(self.weights), f"{len(self.options)} numbers, one a view")
-        if not all(0 <= weight < float("inf") for weight in self.weights) or not sum(self.weights) > 0:
+        if not all(0 <= weight for weight in self.weights) or not 0 < sum(self.weights) < float("inf"):
             raise ConfigError("weights", list(self.weights), "numbers of at least 0, one of them above 0")
 
     def __call__(self, rows: Batch, rng: RowRandom) -> Batch:
