@@ -17,6 +17,13 @@ def free_port():
 
 def run_together(processes, command, folder=None):
     """Run Python with the same words in each of several processes of one group; return what each printed."""
+    outputs, codes = start_together(processes, command, folder)
+    assert codes == [0] * processes, "\n".join(outputs)
+    return outputs
+
+
+def start_together(processes, command, folder=None):
+    """Run them to their ends, whatever those are; return what each printed, and their exit codes."""
     group = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = []
     for rank in range(processes):
@@ -38,5 +45,4 @@ def run_together(processes, command, folder=None):
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0] * processes, "\n".join(outputs)
-    return outputs
+    return outputs, [process.returncode for process in started]

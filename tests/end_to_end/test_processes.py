@@ -1,4 +1,4 @@
-"""`textcl train` on two processes is `textcl train` on one with twice the batch."""
+"""`textcl train` on two processes is `textcl train` on one with twice the batch, and refuses what one refuses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from tests.launch import run_together
+from tests.launch import run_together, start_together
 from tests.small_data import write_collection, write_lines, write_recipe
+from tests.views.test_apertium import installed
 from textcl.cli.app import run
 from textcl.training.journal import read_journal
 
@@ -46,3 +47,20 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, tiny_corpus,
         if not name.endswith("key.bias"):
             assert_close(two[name], one[name], rtol=0, atol=moved / 20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev", "one", "recipe.yaml", "texts.txt", "two"]
+
+
+@installed
+def test_a_stored_view_that_is_missing_is_one_line_and_exit_code_2_on_every_process(
+    tmp_path, tiny_corpus, tiny_model_folder
+):
+    write_lines(tmp_path / "texts.txt", tiny_corpus)
+    write_recipe(tmp_path, tiny_model_folder, "texts.txt")
+    view = "views={store: store, second: [{name: back_translate, translator: {name: apertium}}]}"
+    outputs, codes = start_together(
+        2, ["-m", "textcl", "train", "recipe.yaml", "--set", view, "--out", "run"], tmp_path
+    )
+    assert codes == [2, 2], outputs
+    for output in outputs:
+        assert "Traceback" not in output
+        assert "textcl: views.second.0: 60 of 60 texts have no stored view" in output
+    assert not (tmp_path / "run").exists()

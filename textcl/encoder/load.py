@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from textcl.artifacts import checksum, fingerprint, write_manifest
 from textcl.corpus.tokens import tokenizer_state
 from textcl.errors import ArtifactError, ConfigError, MissingExtraError
+from textcl.libraries import quiet_libraries
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -53,7 +51,7 @@ def load_encoder(
     """
     _check(pooling, max_tokens, dropout)
     path = _locate(str(model))
-    with _quiet_libraries():
+    with quiet_libraries():
         try:
             encoder = SentenceTransformer(path, device=_device(device), trust_remote_code=False)
         except (OSError, ValueError, SafetensorError) as error:
@@ -109,31 +107,9 @@ def _embedded_folder() -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep the bars and the advice of the libraries from the user's screen; errors still raise."""
-    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    from transformers.utils import logging as transformers_logging
-
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def save_encoder(encoder: SentenceTransformer, folder: Path) -> None:
     """Write a sentence-transformers model into `folder`, which exists."""
-    with _quiet_libraries():
+    with quiet_libraries():
         encoder.save_pretrained(str(folder), create_model_card=False)
     write_manifest(folder, "model", 1, {"fingerprint": fingerprint_encoder(encoder)})
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import transformers
 from huggingface_hub import snapshot_download
-from transformers.utils import logging as transformers_logging
 
 from textcl.artifacts import checksum, fingerprint
 from textcl.errors import ArtifactError, MissingExtraError
+from textcl.libraries import quiet_libraries
 
 # What in a model's folder decides what it writes: these files are fetched, and digested.
 _WEIGHTS, _OLD_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json"), ("pytorch_model*.bin*",)
@@ -30,7 +28,7 @@ def locate_model(model: str | Path) -> Path:
         return Path(model)
     if Path(model).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ArtifactError(model, "no such folder")
-    with quiet_libraries(model, "cannot be had: {}; give a folder, or fetch it where there is network"):
+    with about_model(model, "cannot be had: {}; give a folder, or fetch it where there is network"):
         for weights in (_WEIGHTS, _OLD_WEIGHTS):
             folder = Path(snapshot_download(name, allow_patterns=[*_THE_REST, *weights], ignore_patterns=["*/*"]))
             if _present(folder, weights):
@@ -47,7 +45,7 @@ def check_model(model: str | Path, folder: Path) -> float:
     """Raise unless the folder holds an encoder-decoder model, and return for how many positions it was made."""
     if not (folder / "config.json").is_file():
         raise ArtifactError(model, "is no model of Hugging Face: config.json is missing")
-    with quiet_libraries(model, "its config.json cannot be read: {}"):
+    with about_model(model, "its config.json cannot be read: {}"):
         config = transformers.AutoConfig.from_pretrained(folder)
     if not (config.is_encoder_decoder and type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING):
         raise ArtifactError(model, f"is no encoder-decoder model of texts but a {config.model_type}")
@@ -62,7 +60,7 @@ def check_model(model: str | Path, folder: Path) -> float:
 def languages_of(folder: Path) -> tuple[str | None, str | None]:
     """Return the languages that a translator reads and writes, None where its tokenizer does not say."""
     path = folder / "tokenizer_config.json"
-    with quiet_libraries(path, "cannot be read: {}"):
+    with about_model(path, "cannot be read: {}"):
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return settings.get("source_lang"), settings.get("target_lang")
 
@@ -74,25 +72,11 @@ def digest_model(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def quiet_libraries(model: str | Path = "", problem: str = "") -> Iterator[None]:
-    """Keep the libraries' bars and advice from the user's screen; what they raise becomes one line about the model."""
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def about_model(model: str | Path, problem: str) -> Iterator[None]:
+    """Let the libraries work in silence; what they raise becomes one line about the model, with its reason in {}."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_libraries():
             yield
     except Exception as error:
-        if not problem:
-            raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
         raise ArtifactError(model, problem.format(reason)) from error
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

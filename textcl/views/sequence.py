@@ -14,9 +14,10 @@ import transformers
 from torch import Tensor
 
 from textcl.errors import ArtifactError, ConfigError
+from textcl.libraries import quiet_libraries
 from textcl.randomness import key_of
 from textcl.views.back_translation import distinct
-from textcl.views.model_files import check_model, digest_model, languages_of, locate_model, quiet_libraries
+from textcl.views.model_files import about_model, check_model, digest_model, languages_of, locate_model
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -165,7 +166,7 @@ class SequenceModel:
         """Return the tokenizer and the model, loaded once."""
         if self._loaded is None:
             # Loading may draw weights before it reads them; that is not to move anybody's random numbers.
-            with quiet_libraries(self.model, "cannot be loaded: {}"), torch.random.fork_rng(devices=[]):
+            with about_model(self.model, "cannot be loaded: {}"), torch.random.fork_rng(devices=[]):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
                 model, report = transformers.AutoModelForSeq2SeqLM.from_pretrained(
                     self._folder, dtype=PRECISIONS[self.precision], output_loading_info=True
