@@ -94,7 +94,9 @@ def test_a_text_that_the_pipeline_chokes_on_is_given_up_and_the_others_are_not(t
     monkeypatch.setattr("textcl.views.apertium._PATIENCE_S", 0.5)
     translator = Apertium("eng", "spa", modes=tmp_path)
     try:
+        assert translator.notes == []
         assert translated(translator, "one", "choke", "two", "three") == ["one", "", "two", "three"]
+        assert translator.notes == ["1 texts stop Apertium's pipeline and have no view"]
     finally:
         translator.close()
 

@@ -17,6 +17,7 @@ class Letters:
     most: int = 9
     facts: dict = field(default_factory=lambda: {"translator": "letters"})
     closed: bool = False
+    notes: tuple = ()
 
     def check_variants(self, variants):
         if variants > self.most:
@@ -80,6 +81,11 @@ def test_the_facts_are_those_of_both_ways_and_closing_closes_both():
     view.close()
     assert there.closed
     assert back.closed
+
+
+def test_what_both_translators_note_is_told_with_its_way():
+    view = BackTranslation(Letters("a", "b", notes=("one was cut",)), Letters("b", "a", notes=("two were",)))
+    assert view.notes == ["there: one was cut", "back: two were"]
 
 
 def test_distinct_texts_keep_their_order():

@@ -176,6 +176,15 @@ def test_max_tokens_cuts_the_input_and_the_output(t5):
     assert len(model.translate(["Iron"])[0][0]) <= 6 < len(SequenceModel(t5, max_tokens=20).translate(["Iron"])[0][0])
 
 
+def test_texts_that_were_cut_are_counted_and_those_that_just_fit_are_not(t5):
+    model = SequenceModel(t5, max_tokens=6)
+    model.translate(["Irons", "Iron", "a"])  # five characters and the end fit
+    assert model.notes == []
+    model.translate(["The river rises", "The rain", "Iron"])
+    assert model.notes == ["2 texts were cut at 6 tokens (max_tokens)"]
+    assert Generation(model).notes == model.notes
+
+
 def test_bf16_runs_in_bf16(marian):
     model = SequenceModel(marian, precision="bf16", max_tokens=60)
     assert model._load()[1].dtype == torch.bfloat16

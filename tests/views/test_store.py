@@ -19,6 +19,7 @@ class Doubler:
     """A rewriter of two variants a text, none for a text that ends in `!`; it counts what it is asked."""
 
     facts = FACTS
+    notes = ()
 
     def __init__(self, stop_after=None):
         self.asked = Counter()

@@ -76,6 +76,8 @@ def build_recipe_views(
                 built = build_views(store.views, plan.rewriter, side, progress)
             finally:
                 plan.rewriter.close()
+            for note in plan.rewriter.notes:
+                say(f"{plan.place} ({plan.name}): {note}")
             if plan.min_similarity is not None:
                 judge = store.judge()
                 judge_views(store.views, plan.rewriter.facts, side, judge.fingerprint, judge.embed, progress)

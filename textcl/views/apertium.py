@@ -63,6 +63,7 @@ class Apertium:
         self._stages = _stages(mode)
         self._mode = mode
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._given_up = 0
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -75,6 +76,11 @@ class Apertium:
             stages.append(" ".join([Path(program).name, *(word for word in words if not word.startswith("/"))]))
         direction = {"source": self.source, "target": self.target}
         return {"translator": "apertium", **direction, "stages": " | ".join(stages), "data": data}
+
+    @property
+    def notes(self) -> list[str]:
+        """How many texts stopped the pipeline and were given up."""
+        return [f"{self._given_up} texts stop Apertium's pipeline and have no view"] if self._given_up else []
 
     def check_variants(self, variants: int) -> None:
         """Raise ConfigError unless one is asked for."""
@@ -124,6 +130,7 @@ class Apertium:
             if at_once == 1 and fresh:
                 self._check_alive()
                 found.append("")
+                self._given_up += 1
             at_once = 1
         return found
 

@@ -21,6 +21,11 @@ class Rewriter(Protocol):
         """What decides the output, known without loading a model."""
         ...
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the work so far, a sentence each."""
+        ...
+
     def rewrite(self, texts: Sequence[str]) -> list[list[str]]:
         """Return the variants of each text, none where there is no usable one; the same text always gets the same."""
         ...
@@ -46,6 +51,11 @@ class Translator(Protocol):
     @property
     def facts(self) -> Mapping[str, Any]:
         """What decides the output, known without loading a model."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the work so far, a sentence each."""
         ...
 
     def check_variants(self, variants: int) -> None:
@@ -98,6 +108,11 @@ class BackTranslation:
         """Both translators' facts and the number of variants."""
         ways = {"there": dict(self.there.facts), "back": dict(self.back.facts)}
         return {"view": "back_translate", **ways, "variants": self.variants}
+
+    @property
+    def notes(self) -> list[str]:
+        """What both translators have to say."""
+        return [f"{way}: {note}" for way, one in (("there", self.there), ("back", self.back)) for note in one.notes]
 
     def rewrite(self, texts: Sequence[str]) -> list[list[str]]:
         """Return at most `variants` different texts for each, without empty ones."""

@@ -76,6 +76,7 @@ class SequenceModel:
             raise ConfigError("max_tokens", self.max_tokens, f"at most {positions}, what the model has positions for")
         self.source, self.target = languages_of(self._folder)
         self._loaded: tuple[Any, Any] | None = None
+        self._cut = 0
 
     def _check(self) -> None:
         for name, fine, expected in (
@@ -99,6 +100,11 @@ class SequenceModel:
         names = ["prompt", "precision", "beams", "max_tokens", "sampling"]
         names += ["seed", "temperature", "top_k", "top_p"] if self.sampling else []
         return {"model": digest_model(self._folder), **{name: getattr(self, name) for name in names}}
+
+    @property
+    def notes(self) -> list[str]:
+        """How many texts were cut at the token limit."""
+        return [f"{self._cut} texts were cut at {self.max_tokens} tokens (max_tokens)"] if self._cut else []
 
     def check_variants(self, variants: int) -> None:
         """Raise ConfigError unless so many variants of a text can be had."""
@@ -134,6 +140,10 @@ class SequenceModel:
         with quiet_libraries(), torch.inference_mode():
             prompted = [self.prompt + text for text in texts]
             ids = tokenizer(prompted, truncation=True, max_length=self.max_tokens)["input_ids"]
+            full = [place for place, row in enumerate(ids) if len(row) == self.max_tokens]  # whole or cut
+            if full:
+                whole = tokenizer([prompted[place] for place in full], truncation=False)["input_ids"]
+                self._cut += sum(len(row) > self.max_tokens for row in whole)
             rows = [(len(ids[place]), place, copy) for place in range(len(texts)) for copy in range(copies)]
             for batch in _batches(rows, self.batch_tokens // self.beams):
                 places = [place for _length, place, _copy in batch]
@@ -202,6 +212,11 @@ class Generation:
     def facts(self) -> dict[str, Any]:
         """The model's facts and the number of variants."""
         return {"view": "generate", "model": dict(self.model.facts), "variants": self.variants}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the model has to say."""
+        return self.model.notes
 
     def rewrite(self, texts: Sequence[str]) -> list[list[str]]:
         """Return at most `variants` different texts for each, without empty ones."""
