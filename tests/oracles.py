@@ -113,25 +113,62 @@ def cosine(first, second):
 # --- losses -------------------------------------------------------------------------------------------------------
 
 
-def info_nce(anchors, positives, temperature, negatives=(), same=None, symmetric=False, same_side=False):
-    """The mean over anchors of -log softmax of the own positive; `same[i][j]` takes row j out for anchor i."""
+def negatives_of(i, anchors, positives, negatives=(), same=None, same_side=False, same_negatives=None):
+    """The rows that anchor i is told apart from; `same` and `same_negatives` take rows out."""
+    found = []
+    for j in range(len(positives)):
+        if j != i and (same is None or not same[i][j]):
+            found.append(positives[j])
+            if same_side:
+                found.append(anchors[j])
+    for k, negative in enumerate(negatives):
+        if same_negatives is None or not same_negatives[i][k]:
+            found.append(negative)
+    return found
+
+
+def info_nce(
+    anchors,
+    positives,
+    temperature,
+    negatives=(),
+    same=None,
+    symmetric=False,
+    same_side=False,
+    same_negatives=None,
+    decoupled=False,
+    label_smoothing=0.0,
+    hardness=0.0,
+    weigh=None,
+):
+    """The mean over anchors of the cross-entropy between the own positive and all candidates.
+
+    `weigh` are the (anchors, positives, negatives) whose similarities decide the weights of negatives; None is these.
+    """
     if symmetric:
-        forth = info_nce(anchors, positives, temperature, negatives, same, same_side=same_side)
-        back = info_nce(positives, anchors, temperature, negatives, same, same_side=same_side)
+        options = {"same_negatives": same_negatives, "decoupled": decoupled, "label_smoothing": label_smoothing}
+        options |= {"same_side": same_side, "hardness": hardness}
+        turned = weigh and (weigh[1], weigh[0], weigh[2])
+        forth = info_nce(anchors, positives, temperature, negatives, same, weigh=weigh, **options)
+        back = info_nce(positives, anchors, temperature, negatives, same, weigh=turned, **options)
         return (forth + back) / 2
     total = 0.0
     for i, anchor in enumerate(anchors):
         own = cosine(anchor, positives[i]) / temperature
-        logits = [own]
-        for j in range(len(positives)):
-            if j == i or (same is not None and same[i][j]):
-                continue
-            logits.append(cosine(anchor, positives[j]) / temperature)
-            if same_side:
-                logits.append(cosine(anchor, anchors[j]) / temperature)
-        logits += [cosine(anchor, negative) / temperature for negative in negatives]
-        peak = max(logits)
-        total += peak + math.log(sum(math.exp(logit - peak) for logit in logits)) - own
+        options = (same, same_side, same_negatives)
+        others = [cosine(anchor, row) / temperature for row in negatives_of(i, anchors, positives, negatives, *options)]
+        if not others:
+            continue
+        at = weigh or (anchors, positives, negatives)
+        near = [cosine(at[0][i], row) / temperature for row in negatives_of(i, *at, *options)]
+        weights = [math.exp(hardness * logit) for logit in near]
+        weights = [weight * len(weights) / sum(weights) for weight in weights]
+        candidates = others if decoupled else [own, *others]
+        factors = weights if decoupled else [1.0, *weights]
+        peak = max(candidates)
+        mass = sum(factor * math.exp(logit - peak) for factor, logit in zip(factors, candidates, strict=True))
+        target = (1 - label_smoothing) * own + label_smoothing * sum([own, *others]) / (1 + len(others))
+        total += peak + math.log(mass) - target
     return total / len(anchors)
 
 
@@ -266,3 +303,86 @@ def leaves_taken(view, row, shares):
         raise AssertionError(share)
 
     return walk(view, ())
+
+
+# --- more losses --------------------------------------------------------------------------------------------------
+
+
+def sigmoid_loss(anchors, positives, temperature, bias, negatives=(), same=None, same_negatives=None):
+    """Minus log of the logistic function of each pair's logit, and of minus each other logit, over the anchors."""
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        total += math.log1p(math.exp(-(cosine(anchor, positives[i]) / temperature + bias)))
+        for row in negatives_of(i, anchors, positives, negatives, same, same_negatives=same_negatives):
+            total += math.log1p(math.exp(cosine(anchor, row) / temperature + bias))
+    return total / len(anchors)
+
+
+def negative_cosine(predictions, targets):
+    return -sum(cosine(*pair) for pair in zip(predictions, targets, strict=True)) / len(predictions)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def covariances(first, second, divisor):
+    """The matrix of sums of products of centred columns, over `divisor`."""
+    first, second = list(zip(*first, strict=True)), list(zip(*second, strict=True))
+    return [
+        [sum((x - mean(one)) * (y - mean(two)) for x, y in zip(one, two, strict=True)) / divisor for two in second]
+        for one in first
+    ]
+
+
+def barlow_twins(first, second, off_diagonal_weight, scale):
+    rows = len(first)
+    across = covariances(first, second, rows)
+    own_first, own_second = covariances(first, first, rows), covariances(second, second, rows)
+    total = 0.0
+    for i in range(len(across)):
+        for j in range(len(across)):
+            spread = math.sqrt((own_first[i][i] + 1e-5) * (own_second[j][j] + 1e-5))
+            correlation = across[i][j] / spread
+            total += (1 - correlation) ** 2 if i == j else off_diagonal_weight * correlation**2
+    return scale * total
+
+
+def vicreg(first, second, invariance, variance, covariance):
+    rows, width = len(first), len(first[0])
+    total = 0.0
+    for one, two in zip(first, second, strict=True):
+        total += invariance * sum((x - y) ** 2 for x, y in zip(one, two, strict=True)) / (rows * width)
+    for side in (first, second):
+        found = covariances(side, side, rows - 1)
+        for i in range(width):
+            total += variance * max(0.0, 1 - math.sqrt(found[i][i] + 1e-4)) / width
+            total += covariance * sum(found[i][j] ** 2 for j in range(width) if j != i) / width
+    return total
+
+
+def sphere_distance(first, second):
+    return math.sqrt(max(0.0, 2 - 2 * cosine(first, second)))
+
+
+def alignment(first, second, alpha):
+    return mean([sphere_distance(*pair) ** alpha for pair in zip(first, second, strict=True)])
+
+
+def uniformity(rows, t):
+    pairs = [(rows[i], rows[j]) for i in range(len(rows)) for j in range(i)]
+    return math.log(mean([math.exp(-t * sphere_distance(*pair) ** 2) for pair in pairs]))
+
+
+def similarity_distillation(rows, frozen, temperature):
+    """The mean over rows of KL(softmax of the frozen similarities with the others, the same of the trained ones)."""
+
+    def shares(found, i):
+        masses = [math.exp(cosine(found[i], found[j]) / temperature) for j in range(len(found)) if j != i]
+        return [mass / sum(masses) for mass in masses]
+
+    total = 0.0
+    for i in range(len(rows)):
+        for wanted, has in zip(shares(frozen, i), shares(rows, i), strict=True):
+            total += wanted * math.log(wanted / has)
+    return total / len(rows)

@@ -22,14 +22,14 @@ def collection(work, tiny_corpus):
 @pytest.mark.parametrize("command", [("train",), ("recipe", "check")])
 def test_an_unknown_recipe_key(refused, recipe, command):
     assert refused(*command, recipe, "--set", "method.temprature=0.1") == [
-        "method.temprature: unknown key; did you mean temperature?"
+        "method.temprature: unknown key of pairs; did you mean temperature?"
     ]
 
 
 def test_several_faults_have_a_line_each(refused, recipe):
     wrong = ["method.temprature=0.1", "training.epochs=0", "sed=1"]
     assert refused("train", recipe, *(word for pair in wrong for word in ("--set", pair))) == [
-        "method.temprature: unknown key; did you mean temperature?",
+        "method.temprature: unknown key of pairs; did you mean temperature?",
         "training.epochs: expected a number above 0.0, got 0",
         "sed: unknown key; did you mean seed?",
     ]
@@ -62,7 +62,10 @@ def test_faults_of_several_components_come_together(refused, recipe):
     ("pair", "start"),
     [
         ("training.batch_size=1", "training.batch_size: expected at least 2"),
-        ("method.projector={hidden: 0, out: 4}", "method.projector.hidden: expected a width of at least 1, got 0"),
+        (
+            "method={name: simclr, projector: {hidden: 0, out: 4}}",
+            "method.projector.hidden: expected a width of at least 1, got 0",
+        ),
         ("data.columns={anchor: text, positive: text}", "data.columns.positive: expected another column"),
         ("encoder.pooling=sum", "encoder.pooling: expected one of mean, cls, last, weighted_mean, got 'sum'"),
         ("encoder.dropout=1", "encoder.dropout: expected a chance in [0, 1), got 1.0"),

@@ -92,7 +92,16 @@ def test_train_leaves_the_run_that_the_design_names(done, folder):
 
 
 def test_the_resolved_recipe_runs_again_to_the_same_weights(done, said, folder):
-    done("train", "recipe.yaml", "--out", "one", "--set", "seed=3", "--set", "method.projector={hidden: 16, out: 8}")
+    done(
+        "train",
+        "recipe.yaml",
+        "--out",
+        "one",
+        "--set",
+        "seed=3",
+        "--set",
+        "method={name: simclr, projector: {hidden: 16, out: 8}}",
+    )
     done("train", "one/recipe.yaml", "--out", "two")
     one, two = (json.loads((folder / name / "manifest.json").read_text()) for name in ("one", "two"))
     assert one["encoder"]["fingerprint"] == two["encoder"]["fingerprint"]
@@ -129,7 +138,11 @@ def test_train_without_out_takes_the_next_number(done, folder):
         ["data={train: dev}"],
         ["views={pair: {name: inverse_cloze}}"],
         ["views={first: [{name: crop}], second: [{name: dropout}]}"],
-        ["method.projector={hidden: 8, out: 4}", "training.chunk_rows=3", "training.accumulate_steps=2"],
+        [
+            "method={name: simclr, projector: {hidden: 8, out: 4}}",
+            "training.chunk_rows=3",
+            "training.accumulate_steps=2",
+        ],
         ["method={symmetric: false, same_side: true, temperature: 0.5}"],
         ["encoder.pooling=cls", "encoder.prompts={query: 'q: ', document: 'd: '}"],
     ],
@@ -278,4 +291,6 @@ def test_recipe_check_prints_the_resolved_recipe(done, said, tiny_model_folder):
 
 def test_recipe_schema_is_a_json_schema(done):
     schema = json.loads(done("recipe", "schema").out)
-    assert set(schema["properties"]) == {"seed", "encoder", "data", "views", "method", "training", "evaluation"}
+    assert set(schema["properties"]) == {
+        *("seed", "encoder", "data", "views", "method", "training", "development", "evaluation")
+    }

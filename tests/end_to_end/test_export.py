@@ -23,7 +23,11 @@ def model(tmp_path, monkeypatch, tiny_corpus, tiny_model_folder):
     monkeypatch.chdir(tmp_path)
     write_lines(tmp_path / "texts.txt", tiny_corpus)
     write_recipe(tmp_path, tiny_model_folder, "texts.txt")
-    sets = ["method.projector={hidden: 16, out: 8}", f"encoder.prompts={json.dumps(PROMPTS)}", "encoder.pooling=cls"]
+    sets = [
+        "method={name: simclr, projector: {hidden: 16, out: 8}}",
+        f"encoder.prompts={json.dumps(PROMPTS)}",
+        "encoder.pooling=cls",
+    ]
     sets += ["encoder.max_tokens=12", "encoder.dropout=0.3"]
     assert run(["train", "recipe.yaml", "--out", "run", *(word for pair in sets for word in ("--set", pair))]) == 0
     return tmp_path / "run" / "model"

@@ -22,7 +22,7 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, tiny_corpus,
     monkeypatch.chdir(tmp_path)
     write_lines(tmp_path / "texts.txt", tiny_corpus)
     write_collection(tmp_path / "dev", tiny_corpus[:20])
-    more = "evaluation: {collection: dev}\nmethod: {temperature: 0.2, projector: {hidden: 16, out: 8}}\n"
+    more = "evaluation: {collection: dev}\nmethod: {name: simclr, temperature: 0.2, projector: {hidden: 16, out: 8}}\n"
     write_recipe(tmp_path, tiny_model_folder, "texts.txt", more)
     # Dropout would be another one in each process.
     sets = ["encoder.dropout=0", f"training.chunk_rows={chunk_rows}", "training.evaluate_every=2"]

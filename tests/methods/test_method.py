@@ -11,7 +11,7 @@ from tests.methods.batches import make_batch
 from tests.strategies import plain_rows
 from textcl.losses import InfoNCE
 from textcl.methods import SimCLR
-from textcl.methods.method import PairBatch, gather_pairs, gather_rows
+from textcl.methods.method import PairBatch, gather_batch, gather_rows
 
 
 @st.composite
@@ -26,11 +26,12 @@ def label_tables(draw):
 def test_rows_are_the_same_where_they_share_a_label_in_any_columns(labels):
     count = len(labels)
     batch = PairBatch(plain_rows(*[[5]] * (2 * count)), np.arange(count), np.array(labels, dtype=np.int64))
-    projections = torch.arange(2 * count * 3, dtype=torch.float32).reshape(2 * count, 3)
-    anchors, positives, same = gather_pairs(projections, batch)
-    assert anchors.tolist() == projections[:count].tolist()
-    assert positives.tolist() == projections[count:].tolist()
-    assert same.tolist() == [[oracles.share_a_label(first, second) for second in labels] for first in labels]
+    embeddings = torch.arange(2 * count * 3, dtype=torch.float32).reshape(2 * count, 3)
+    gathered = gather_batch(embeddings, {"key": embeddings[count:]}, batch)
+    assert [side.tolist() for side in gathered.sides] == [embeddings[:count].tolist(), embeddings[count:].tolist()]
+    assert [side.tolist() for side in gathered.fixed["key"]] == [embeddings[count:].tolist()]
+    assert gathered.same_negatives is None
+    assert gathered.same.tolist() == [[oracles.share_a_label(first, second) for second in labels] for first in labels]
 
 
 def test_without_processes_gathered_rows_are_the_rows_themselves():
@@ -38,14 +39,14 @@ def test_without_processes_gathered_rows_are_the_rows_themselves():
     assert gather_rows(rows) is rows
 
 
-def test_the_three_ways_of_forward_agree(tiny_encoder, tiny_corpus):
+def test_the_two_ways_of_forward_agree(tiny_encoder, tiny_corpus):
     method = SimCLR(tiny_encoder, InfoNCE())
     batch = make_batch(tiny_encoder, tiny_corpus[:4], tiny_corpus[4:8])
-    projections = method(tokens=batch.tokens)
-    assert projections["projection"].tolist() == method.embed(batch.tokens)["projection"].tolist()
-    from_projections, whole = method(batch, projections=projections), method(batch)
-    assert whole.loss.item() == from_projections.loss.item() == method.loss(projections, batch).loss.item()
-    assert whole.diagnostics.keys() == from_projections.diagnostics.keys()
+    embeddings = method(tokens=batch.tokens)
+    assert embeddings.tolist() == method.embed(batch.tokens).tolist()
+    from_embeddings, whole = method.loss(embeddings, method.embed_fixed(batch), batch), method(batch)
+    assert whole.loss.item() == from_embeddings.loss.item()
+    assert whole.diagnostics.keys() == from_embeddings.diagnostics.keys()
 
 
 def test_forward_without_rows_says_what_it_needs(tiny_encoder):

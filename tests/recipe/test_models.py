@@ -14,7 +14,7 @@ def test_a_recipe_needs_nothing_but_its_texts():
     assert recipe.seed == 0
     assert recipe.encoder.model == "all-MiniLM-L6-v2"
     assert recipe.views == ViewsRecipe()
-    assert (recipe.method.name, recipe.method.temperature, recipe.method.symmetric) == ("simclr", 0.05, True)
+    assert (recipe.method.name, recipe.method.temperature, recipe.method.symmetric) == ("pairs", 0.05, True)
     assert recipe.training == TrainingRecipe()
     assert recipe.evaluation is None
 

@@ -25,12 +25,12 @@ def test_defaults_are_filled_in():
 
 def test_an_unknown_recipe_key_names_itself_and_its_neighbour():
     found = fault(f"{DATA}method: {{name: simclr, temprature: 0.05}}")
-    assert found == "method.temprature: unknown key; did you mean temperature?"
+    assert found == "method.temprature: unknown key of simclr; did you mean temperature?"
 
 
 def test_an_unknown_key_far_from_all_others_lists_them():
     assert fault(f"{DATA}extra: 1") == (
-        "extra: unknown key; the keys are seed, encoder, data, views, method, training, evaluation"
+        "extra: unknown key; the keys are seed, encoder, data, views, method, training, development, evaluation"
     )
 
 
@@ -49,7 +49,10 @@ def test_an_unknown_key_far_from_all_others_lists_them():
         ("views: {second: [{name: dropout, rate: 1}]}", "views.second.0.rate: unknown key; the keys are name"),
         ("views: {first: {name: mask}}", "views.first: expected a list, got {'name': 'mask'}"),
         ("views: {pair: {name: cloze}}", "views.pair.name: expected one of 'inverse_cloze', 'neighbours', got 'cloze'"),
-        ("method: {projector: {hidden: 8}}", "method.projector.out: is missing; put it into the recipe or use --set"),
+        (
+            "method: {name: simclr, projector: {hidden: 8}}",
+            "method.projector.out: is missing; put it into the recipe or use --set",
+        ),
         ("method: {symmetric: 1}", "method.symmetric: expected true or false, got 1"),
         ("method: simclr", "method: expected a section with keys of its own, got 'simclr'"),
         ("training: {batch_size: 0}", "training.batch_size: expected a number above 0, got 0"),
@@ -158,7 +161,9 @@ def test_overrides_stand_over_the_file_and_make_sections():
 
 
 def test_an_override_may_hold_a_list_or_a_section():
-    overrides = parse_overrides(["views.first=[{name: mask, rate: 0.3}]", "method.projector={hidden: 8, out: 4}"])
+    overrides = parse_overrides(
+        ["views.first=[{name: mask, rate: 0.3}]", "method={name: simclr, projector: {hidden: 8, out: 4}}"]
+    )
     recipe = read_recipe(DATA, overrides)
     assert (recipe.views.first[0].name, recipe.views.first[0].rate) == ("mask", 0.3)
     assert (recipe.method.projector.hidden, recipe.method.projector.out) == (8, 4)
@@ -189,7 +194,7 @@ def test_the_resolved_recipe_reads_back_equal_with_every_default_written_out():
     recipe = read_recipe(
         "data: {train: 'ä: b.txt', columns: {anchor: q, positive: a}, group: topic}\n"
         "views: {second: [{name: crop}, {name: mask, rate: 0.3}, {name: dropout}]}\n"
-        "method: {projector: {hidden: 8, out: 4}}\n"
+        "method: {name: simclr, projector: {hidden: 8, out: 4}}\n"
         "training: {evaluate_every: 50}\n"
         "evaluation: {collection: dev/, measures: [mrr@10], keep: best}"
     )

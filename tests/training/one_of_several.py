@@ -14,24 +14,21 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from tests.training.byol_sketch import Byol, LatePredictor
+from tests.methods.every import EVERY, fresh_method
 from tests.training.pairs import Seeded, gradients, new_simclr, pair_source
-from textcl.encoder.load import load_encoder
 from textcl.training.batches import Batches
 from textcl.training.gradient_cache import cached_backward
-from textcl.training.trainer import Trainer, TrainingSettings
+from textcl.training.settings import TrainingSettings
+from textcl.training.trainer import Trainer
 from textcl.views.cropping import Crop
 
-METHODS = ("simclr", "byol", "late_predictor")
+METHODS = EVERY
 WAYS = {"plain": None, "cached": 3}
 
 
 def new_method(name, model):
     """A method without dropout in double precision, the same in every process."""
-    torch.manual_seed(5)
-    if name == "simclr":
-        return new_simclr(model, dropout=0.0, projector=True).double()
-    return {"byol": Byol, "late_predictor": LatePredictor}[name](load_encoder(model, dropout=0.0)).double()
+    return fresh_method(name, model, dropout=0.0).double()
 
 
 def batches_for(method, texts, batch_size, accelerator):

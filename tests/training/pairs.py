@@ -12,7 +12,9 @@ from textcl.encoder.load import load_encoder, tokenizer_of
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
 from textcl.training.batches import Batches, PairSource, Side
-from textcl.training.trainer import Trainer, TrainingSettings
+from textcl.training.probe import draw_probe
+from textcl.training.settings import TrainingSettings
+from textcl.training.trainer import Trainer
 from textcl.views.view import Chain
 
 
@@ -47,11 +49,13 @@ def new_simclr(folder, *, dropout=0.1, projector=False, kind=SimCLR, temperature
     return kind(encoder, InfoNCE(temperature, symmetric=True), head)
 
 
-def new_trainer(method, source, out, *, batch_size=4, evaluate=None, **settings):
-    """A trainer on this one process; the folder is made."""
+def new_trainer(method, source, out, *, batch_size=4, evaluate=None, warn=None, **settings):
+    """A trainer on this one process, with a probe if its health is to be looked at; the folder is made."""
     out.mkdir(exist_ok=True)
     batches = Batches(source, batch_size)
-    return Trainer(method, batches, TrainingSettings(**settings), out, Accelerator(cpu=True), evaluate)
+    probe = draw_probe(source, 12, seed=0) if settings.get("health") else None
+    warned = [].append if warn is None else warn
+    return Trainer(method, batches, TrainingSettings(**settings), out, Accelerator(cpu=True), evaluate, probe, warned)
 
 
 def gradients(method):

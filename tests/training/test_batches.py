@@ -152,3 +152,88 @@ def test_too_few_pairs_are_refused(rows, processes):
 def test_sides_of_different_length_are_refused():
     with pytest.raises(ShapeError, match=r"^groups: expected shape \(5, G\), got \(4, 1\)$"):
         source_of(5, groups=np.arange(4)[:, None])
+
+
+def tables(*sides, view=None):
+    """A side each, without tokens around it; token = 1000 * (number of the side) + 10 * row, five times."""
+    made = []
+    for number, rows in enumerate(sides):
+        ids = np.repeat(1000 * number + 10 * np.arange(rows), 5).astype(np.int32)
+        tokens = TokenRows(ids, offsets_of(np.full(rows, 5)), np.full(len(ids), WORD_START, np.uint8))
+        made.append(Side(tokens, (CLS + number,), (), view or Chain()))
+    return made
+
+
+def hard_source(rows=6, columns=2, view=None, negative_groups="own", **options):
+    sides = tables(*[rows] * (2 + columns), view=view)
+    if isinstance(negative_groups, str):
+        negative_groups = 100 * np.arange(1, 1 + columns)[None, :] + np.arange(rows)[:, None]
+    groups = np.arange(rows)[:, None]
+    return PairSource(
+        sides[0], sides[1], groups, 16, 0, hard_negatives=tuple(sides[2:]), negative_groups=negative_groups, **options
+    )
+
+
+def test_hard_negatives_stand_behind_the_positives_column_by_column_with_their_labels():
+    batch = hard_source().draw(np.array([4, 0, 3]), 0)
+    firsts = [batch.tokens.row(place).tolist() for place in range(len(batch.tokens))]
+    assert firsts == [
+        [CLS + side, *[1000 * side + 10 * row] * 5] for side in range(4) for row in (4, 0, 3)
+    ]  # fmt: skip
+    assert batch.negative_groups.tolist() == [[104, 204], [100, 200], [103, 203]]
+    assert batch.groups.tolist() == [[4], [0], [3]]
+    assert (len(batch), batch.sides) == (3, 4)
+    assert [row.tolist() for row in map(batch.tokens_of(2, 3).row, range(3))] == firsts[6:9]
+
+
+def test_without_hard_negatives_a_batch_has_two_sides_and_no_labels_of_theirs():
+    batch = source_of(6).draw(np.arange(3), 0)
+    assert batch.negative_groups is None
+    assert batch.sides == 2
+
+
+def test_each_column_of_hard_negatives_is_seen_in_views_of_its_own():
+    source = hard_source(view=Mask(MASK, 0.5))
+    batch = source.draw(np.arange(6), 0)
+    hidden = (batch.tokens.ids == MASK).reshape(4, 6, 6)  # sides, rows, tokens
+    assert all(not np.array_equal(hidden[one], hidden[other]) for one in range(4) for other in range(one))
+    assert np.array_equal(source.draw(np.array([5]), 0).tokens.ids, batch.tokens.take(np.arange(5, 24, 6)).ids)
+    assert not np.array_equal(source.draw(np.arange(6), 1).tokens.ids, batch.tokens.ids)
+
+
+def test_a_further_column_of_hard_negatives_changes_no_other_side():
+    one, two = (hard_source(columns=columns, view=Mask(MASK, 0.5)).draw(np.arange(6), 0) for columns in (1, 2))
+    assert two.tokens_of(0, 3).ids.tolist() == one.tokens.ids.tolist()
+
+
+@given(st.integers(0, 20))
+def test_batches_of_several_processes_hold_the_hard_negatives_of_their_rows(number):
+    source = hard_source(rows=12)
+    for rank in range(2):
+        batch = Batches(source, 3, rank, 2)[number]
+        assert batch.tokens.ids.tolist() == source.draw(batch.rows, number // 2).tokens.ids.tolist()
+        assert batch.negative_groups.tolist() == [[100 + row, 200 + row] for row in batch.rows.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"negative_groups": None}, r"^negative_groups: expected shape \(6, 2\), got \(\)$"),
+        ({"negative_groups": np.zeros((6, 1))}, r"^negative_groups: expected shape \(6, 2\), got \(6, 1\)$"),
+        ({"negative_groups": np.zeros((5, 2))}, r"^negative_groups: expected shape \(6, 2\), got \(5, 2\)$"),
+        (
+            {"columns": 0, "negative_groups": np.zeros((6, 1))},
+            r"^negative_groups: expected shape \(6, 0\), got \(6, 1\)$",
+        ),
+    ],
+)
+def test_labels_that_are_not_those_of_the_hard_negatives_are_refused(options, message):
+    with pytest.raises(ShapeError, match=message):
+        hard_source(**options)
+
+
+def test_hard_negatives_of_another_length_are_refused():
+    first, second, short = tables(6, 6, 5)
+    labels = np.zeros((6, 1), dtype=np.int64)
+    with pytest.raises(ShapeError, match=r"^groups: expected shape \(5, G\), got \(6, 1\)$"):
+        PairSource(first, second, np.arange(6)[:, None], 16, 0, hard_negatives=(short,), negative_groups=labels)

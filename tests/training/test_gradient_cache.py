@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.training.byol_sketch import LatePredictor
+from tests.methods.every import EVERY, fresh_method
 from tests.training.pairs import gradients, new_simclr, pair_source
-from textcl.encoder.load import load_encoder
 from textcl.methods.simclr import SimCLR
 from textcl.training.gradient_cache import cached_backward
 from textcl.views.cropping import Crop
@@ -16,16 +15,16 @@ B = 4
 
 
 class Recording(SimCLR):
-    """Keeps the projections of every chunk that it embeds."""
+    """Keeps the embeddings of every chunk that it embeds."""
 
     def __init__(self, *parts):
         super().__init__(*parts)
         self.seen = []
 
     def embed(self, tokens):
-        projections = super().embed(tokens)
-        self.seen.append(projections["projection"].detach().clone())
-        return projections
+        embeddings = super().embed(tokens)
+        self.seen.append(embeddings.detach().clone())
+        return embeddings
 
 
 def batch_for(method, texts):
@@ -38,11 +37,13 @@ def cached(method, batch, chunk_rows, seed_chunk=torch.manual_seed, backward=tor
     return cached_backward(method.train(), batch, chunk_rows, seed_chunk, backward)
 
 
-@pytest.mark.parametrize("projector", [False, True])
-@pytest.mark.parametrize("chunk_rows", [*range(1, 2 * B + 1), 100])
-def test_the_cached_step_has_the_gradients_of_the_whole_batch(tiny_model_folder, tiny_corpus, chunk_rows, projector):
+@pytest.mark.parametrize(
+    ("name", "chunk_rows"),
+    [*(("simclr", rows) for rows in (1, 2, 4, 5, 6, 7, 8, 100)), *((name, 3) for name in EVERY)],
+)
+def test_the_cached_step_has_the_gradients_of_the_whole_batch(tiny_model_folder, tiny_corpus, name, chunk_rows):
     # In double precision, where rounding cannot hide a small mistake nor look like one.
-    whole, chunked = (new_simclr(tiny_model_folder, dropout=0.0, projector=projector).double() for _copy in range(2))
+    whole, chunked = (fresh_method(name, tiny_model_folder, dropout=0.0).double() for _copy in range(2))
     batch = batch_for(whole, tiny_corpus)
     expected = whole.train()(batch=batch)
     expected.loss.backward()
@@ -50,13 +51,13 @@ def test_the_cached_step_has_the_gradients_of_the_whole_batch(tiny_model_folder,
     found, wanted = gradients(chunked), gradients(whole)
     assert found.keys() == wanted.keys()
     assert max(one.abs().max() for one in wanted.values()) > 1e-3
-    for name in wanted:
-        assert_close(found[name], wanted[name], rtol=1e-9, atol=1e-12)
+    for parameter in wanted:
+        assert_close(found[parameter], wanted[parameter], rtol=1e-9, atol=1e-12)
     assert_close(output.loss, expected.loss.detach(), rtol=1e-12, atol=0)
     assert not output.loss.requires_grad
     assert output.diagnostics.keys() == expected.diagnostics.keys()
-    for name, value in expected.diagnostics.items():
-        assert_close(output.diagnostics[name], value)
+    for diagnostic, value in expected.diagnostics.items():
+        assert_close(output.diagnostics[diagnostic], value)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 3, 8])
@@ -109,9 +110,8 @@ def test_a_share_of_the_loss_has_that_share_of_every_gradient(tiny_model_folder,
     """As in a step of four batches; once the chunks were scaled a second time, the encoder's share was a sixteenth."""
     methods = []
     for share in (1, 4):
-        method = LatePredictor(load_encoder(tiny_model_folder, dropout=0.0)).double()
+        method = fresh_method("byol", tiny_model_folder, dropout=0.0).double()
         methods.append(method)
-        method.load_state_dict(methods[0].state_dict())
         cached(method, batch_for(method, tiny_corpus), chunk_rows, backward=lambda loss, n=share: (loss / n).backward())
     whole, quarter = map(gradients, methods)
     assert whole.keys() == quarter.keys()

@@ -11,7 +11,7 @@ from tests.training.pairs import new_simclr, new_trainer, pair_source, states_eq
 from textcl.errors import ArtifactError
 from textcl.training.checkpoint import checkpoints
 from textcl.training.journal import read_journal
-from textcl.training.trainer import TrainingResult
+from textcl.training.settings import ChoiceSettings, TrainingResult
 
 STEPS = 6
 
@@ -63,7 +63,7 @@ def test_a_run_goes_on_from_ctrl_c_to_the_bits_of_one_that_never_stopped(start, 
     with pytest.raises(KeyboardInterrupt):
         start("stopped", Pressing(at_step=2), workers=workers).train()
     resumed = start("stopped", workers=workers)
-    assert resumed.train(resume=True) == TrainingResult(STEPS, STEPS, whole.evaluations)
+    assert resumed.train(resume=True) == TrainingResult(STEPS, STEPS, whole.best.evaluations)
     assert states_equal(resumed.method.state_dict(), whole.method.state_dict())
     assert read_journal(resumed.out / "journal.jsonl") == read_journal(whole.out / "journal.jsonl")
 
@@ -101,9 +101,9 @@ class KilledError(Exception):
 def test_a_best_step_that_the_resumed_run_does_not_find_again_costs_no_earlier_one(start):
     first = Noisy([0.1, 0.8, 0.2, 0.9, 0.3, 0.3], kill_at=5)
     with pytest.raises(KilledError):
-        start("run", first, save_every=3, keep="best").train()
+        start("run", first, save_every=3, choice=ChoiceSettings("best")).train()
     second = Noisy([0.1, 0.8, 0.2, 0.7, 0.3, 0.3])
-    resumed = start("run", second, save_every=3, keep="best")
+    resumed = start("run", second, save_every=3, choice=ChoiceSettings("best"))
     assert resumed.train(resume=True).kept_step == 2
     left = resumed.method.encoder.state_dict()
     assert states_equal(left, first.weights[2])
@@ -111,7 +111,7 @@ def test_a_best_step_that_the_resumed_run_does_not_find_again_costs_no_earlier_o
 
 
 def test_only_best_weights_that_a_resume_may_want_stay_on_disk(start):
-    trainer = start("run", Noisy([0.1, 0.2, 0.3, 0.4, 0.5, 0.1]), save_every=4, keep="best")
+    trainer = start("run", Noisy([0.1, 0.2, 0.3, 0.4, 0.5, 0.1]), save_every=4, choice=ChoiceSettings("best"))
     assert trainer.train().kept_step == 5
     assert sorted(path.name for path in (trainer.out / "checkpoints").iterdir()) == ["best-4", "best-5", "step-4"]
 

@@ -73,13 +73,18 @@ def test_each_process_drops_other_units(results):
     assert not set(first["seeds"]) & set(second["seeds"])
 
 
-@pytest.mark.parametrize("name", ["byol", "late_predictor"])
-def test_the_target_moves_towards_the_online_side(results, name):
+@pytest.mark.parametrize(("name", "copy"), [("byol", "target"), ("moco", "momentum_encoder")])
+def test_the_momentum_encoder_is_not_the_online_one(results, name, copy):
     (alone,), _both = results
     state = alone[f"{name} plain step"]["state"]
-    moved = [
-        not torch.equal(value, state[key.replace("target_encoder", "encoder", 1)])
-        for key, value in state.items()
-        if key.startswith("target_encoder") and value.is_floating_point()
-    ]
-    assert any(moved)
+    names = [key for key in state if key.startswith(f"{copy}.encoder.") and state[key].is_floating_point()]
+    assert len(names) > 20
+    assert any(not torch.equal(state[key], state[key.removeprefix(f"{copy}.")]) for key in names)
+
+
+def test_the_queue_is_the_same_on_all_processes(results):
+    _alone, (first, second) = results
+    states = [rank["moco cached run"]["state"] for rank in (first, second)]
+    assert states[0]["queue.pushed"] == 3 * 2 * 6  # steps, batches, pairs
+    for name in ("queue.keys", "queue.groups", "queue.steps"):
+        assert torch.equal(states[0][name], states[1][name])

@@ -11,6 +11,7 @@ from tests.training.pairs import Seeded, gradients, new_simclr, new_trainer, pai
 from textcl.errors import PromiseError
 from textcl.methods.simclr import SimCLR
 from textcl.training.journal import read_journal
+from textcl.training.settings import ChoiceSettings
 from textcl.views.cropping import Crop
 from textcl.views.view import Chain
 
@@ -188,7 +189,7 @@ class Scripted:
     ],
 )
 def test_the_run_leaves_the_weights_of_the_step_it_says(start, scores, keep, kept):
-    trainer = start(steps=5, evaluate_every=2, keep=keep)
+    trainer = start(steps=5, evaluate_every=2, choice=ChoiceSettings(keep))
     trainer.evaluate = scripted = Scripted(trainer.method, scores)
     result = trainer.train()
     assert list(result.evaluations) == [2, 4, 5]
@@ -228,7 +229,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
 def test_a_resumed_run_equals_one_that_never_stopped(start, tiny_model_folder, settings, stop_at):
     """StoppedError before the first checkpoint, between two, and right behind the last one; also the best so far."""
-    settings = {"steps": 8, "save_every": 3, "evaluate_every": 1, "keep": "best", **settings}
+    settings = {"steps": 8, "save_every": 3, "evaluate_every": 1, "choice": ChoiceSettings("best"), **settings}
     scores = [0.1, 0.2, 0.9, 0.3, 0.4, 0.5, 0.6, 0.7]
     whole = start(**settings)
     whole.evaluate = Scripted(whole.method, scores)
@@ -264,8 +265,8 @@ class Broken(SimCLR):
 
     steps = 0
 
-    def loss(self, projections, batch):
-        output = super().loss(projections, batch)
+    def loss(self, embeddings, fixed, batch):
+        output = super().loss(embeddings, fixed, batch)
         return type(output)(output.loss * (math.inf if self.steps >= 2 else 1.0), output.diagnostics)
 
     def after_update(self, step):
@@ -274,7 +275,7 @@ class Broken(SimCLR):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint(start, tiny_model_folder):
     trainer = start(method=new_simclr(tiny_model_folder, kind=Broken), steps=9, save_every=1)
-    advice = "lower training.learning_rate or raise method.temperature, then start again or --resume"
+    advice = "lower training.learning_rate or raise method.temperature, then start again"
     with pytest.raises(PromiseError, match=rf"^training stopped: the loss is inf at step 3; {re.escape(advice)}$"):
         trainer.train()
     assert [path.name for path in sorted((trainer.out / "checkpoints").iterdir())] == ["step-1", "step-2"]

@@ -97,7 +97,7 @@ def show_views(
     _check_done(done)
     parts, source = _open(recipe, progress, say)
     rows = _some_rows(source, n, recipe.seed)
-    (first, second), read = source.draw_views(rows, 0, done), _reader(parts)
+    (first, second, *_hard), read = source.draw_views(rows, 0, done), _reader(parts)
     columns = (source.first.tokens.take(rows), first, source.second.tokens.take(rows), second)
     return [Shown(*texts) for texts in zip(*(read(one.cut(source.max_tokens)) for one in columns), strict=True)]
 
@@ -162,7 +162,7 @@ def _drawn(
             yield f"pair {recipe.views.pair.name}, {('first', 'second')[number]} side", texts, views
     whole = source.draw_views(rows, 0, done)
     sides = (("first", source.first, recipe.views.first), ("second", source.second, recipe.views.second))
-    for (name, side, recipes), together in zip(sides, whole, strict=True):
+    for (name, side, recipes), together in zip(sides, whole[:2], strict=True):
         texts = side.tokens.take(rows)
         alone = list(zip(labels(recipes, name), leaves(side.view), strict=True))
         for label, leaf in alone:

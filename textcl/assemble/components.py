@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,43 +11,25 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from textcl.assemble.faults import Faults, within
+from textcl.assemble.methods import make_method
 from textcl.assemble.sides import make_side, open_store
 from textcl.assemble.views import make_chain, make_pair_view
 from textcl.corpus.collection import corpus_file, is_collection, read_texts
 from textcl.corpus.readers import Records, column_texts, pick_column, read_records
 from textcl.encoder.forward import excludes_prompt
-from textcl.encoder.heads import Projector
+from textcl.encoder.layers import freeze_layers
 from textcl.encoder.load import load_encoder, prompt_of
-from textcl.errors import ConfigError, ConfigErrors, raise_all
-from textcl.losses.info_nce import InfoNCE
-from textcl.methods.simclr import SimCLR
+from textcl.encoder.lora import add_lora
+from textcl.errors import ConfigError
+from textcl.methods.method import Method
 from textcl.progress import Progress
 from textcl.randomness import key_of
-from textcl.recipe.models import DataRecipe, EncoderRecipe, Recipe, SimCLRRecipe
+from textcl.recipe.models import DataRecipe, EncoderRecipe, Recipe
 from textcl.training.batches import PairSource
+from textcl.training.optimizer import parameter_groups
 from textcl.views.fields import Fields
 from textcl.views.view import Chain, PairView, kinds_of
-
-
-class Faults:
-    """Collects the ConfigErrors of several components, so that all are reported together."""
-
-    def __init__(self) -> None:
-        self.errors: list[ConfigError] = []
-
-    @contextmanager
-    def of(self, section: str) -> Iterator[None]:
-        """Keep a ConfigError raised in the block, with `section.` before its field."""
-        try:
-            yield
-        except ConfigErrors as several:
-            self.errors += several.within(section).errors
-        except ConfigError as error:
-            self.errors.append(error.within(section))
-
-    def report(self) -> None:
-        """Raise what was collected."""
-        raise_all(self.errors)
 
 
 @dataclass(frozen=True)
@@ -60,17 +41,21 @@ class TrainingTexts:
         positives: N texts; the same list as `anchors` for single texts.
         groups: (N, G) labels, as PairBatch has them.
         notes: What a reader of the run should know about the data.
+        hard_negatives: H columns of N texts.
+        negative_groups: (N, H) labels of these; None without any.
     """
 
     anchors: list[str]
     positives: list[str]
     groups: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    hard_negatives: tuple[list[str], ...] = ()
+    negative_groups: NDArray[np.int64] | None = None
 
 
-def make_encoder(recipe: EncoderRecipe, device: str) -> SentenceTransformer:
-    """Return the encoder of a recipe."""
-    return load_encoder(
+def make_encoder(recipe: EncoderRecipe, device: str, seed: int = 0) -> SentenceTransformer:
+    """Return the encoder of a recipe, with what of it is trained; `seed` decides what LoRA starts from."""
+    encoder = load_encoder(
         recipe.model,
         pooling=recipe.pooling,
         max_tokens=recipe.max_tokens,
@@ -78,19 +63,15 @@ def make_encoder(recipe: EncoderRecipe, device: str) -> SentenceTransformer:
         prompts=None if recipe.prompts is None else recipe.prompts.model_dump(),
         device=device,
     )
-
-
-def make_method(recipe: SimCLRRecipe, encoder: SentenceTransformer) -> SimCLR:
-    """Return the method of a recipe around `encoder`."""
-    loss = InfoNCE(recipe.temperature, symmetric=recipe.symmetric, same_side=recipe.same_side)
-    projector = None
-    if recipe.projector is not None:
-        width = encoder.get_embedding_dimension() or 0
-        try:
-            projector = Projector(width, recipe.projector.hidden, recipe.projector.out)
-        except ConfigError as error:
-            raise error.within("projector") from None
-    return SimCLR(encoder, loss, projector)
+    if recipe.freeze_layers is not None:
+        freeze_layers(encoder, recipe.freeze_layers)
+    if not any(one.requires_grad for one in encoder.parameters()):
+        raise ConfigError("freeze_layers", recipe.freeze_layers, "fewer layers: nothing is left to train")
+    if recipe.lora is not None:
+        with within("lora"), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key_of(seed, "lora"))
+            add_lora(encoder, recipe.lora.rank, recipe.lora.alpha, recipe.lora.dropout, recipe.lora.targets)
+    return encoder
 
 
 @dataclass(frozen=True)
@@ -101,14 +82,14 @@ class Components:
     first: Chain
     second: Chain
     pair: PairView | None
-    method: SimCLR
+    method: Method
 
 
 def make_components(recipe: Recipe, device: str) -> Components:
     """Return all components of a recipe; their faults come together."""
     faults = Faults()
     with faults.of("encoder"):
-        encoder = make_encoder(recipe.encoder, device)
+        encoder = make_encoder(recipe.encoder, device, recipe.seed)
     if faults.errors:
         if faults.errors[0].field == "encoder.model":
             faults.report()
@@ -126,7 +107,11 @@ def make_components(recipe: Recipe, device: str) -> Components:
     method = None
     with faults.of("method"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_of(recipe.seed, "heads"))  # what a head starts from belongs to the run too
-        method = make_method(recipe.method, encoder)
+        method = make_method(recipe.method, encoder, label_columns(recipe.data))
+    with faults.of("training"):
+        _check_training(recipe, method)
+    with faults.of("data"):
+        _check_negatives(recipe, method)
     faults.report()
     assert method is not None
     return Components(encoder, sides["first"], sides["second"], pair, method)
@@ -138,6 +123,31 @@ def _check_tokens_alone(side: Chain) -> None:
     for number, link in enumerate(side.links):
         if kinds_of(link) - {"tokens"}:
             raise ConfigError(str(number), problem=problem)
+
+
+def _check_training(recipe: Recipe, method: Method | None) -> None:
+    """Raise ConfigError for what the loop's numbers and the method do not allow together."""
+    loop = recipe.training
+    if loop.average is not None and not 0 <= loop.average < 1:
+        raise ConfigError("average", loop.average, "a share in [0, 1)")
+    if method is not None:
+        parameter_groups(method, loop.weight_decay, loop.layer_decay, loop.head_rate)
+        if loop.batch_size < method.fewest_pairs:
+            expected = f"at least {method.fewest_pairs}: the other pairs are what a pair is told apart from"
+            raise ConfigError("batch_size", loop.batch_size, expected)
+
+
+def _check_negatives(recipe: Recipe, method: Method | None) -> None:
+    """Raise ConfigError if there are hard negatives that nobody would look at."""
+    columns = recipe.data.columns
+    if method is not None and columns is not None and columns.hard_negatives and not method.takes_hard_negatives:
+        problem = f"the method {recipe.method.name} takes none; leave them out, or use pairs, simcse or moco"
+        raise ConfigError("columns.hard_negatives", problem=problem)
+
+
+def label_columns(recipe: DataRecipe) -> int:
+    """Return how many label columns the texts of a recipe's `data` section have."""
+    return (1 if recipe.columns is None else 2) + (recipe.group is not None)
 
 
 def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts:
@@ -154,12 +164,20 @@ def read_training_texts(recipe: DataRecipe, progress: Progress) -> TrainingTexts
     if recipe.columns is None:
         texts = column_texts(records, pick_column(records, recipe.column))
         return TrainingTexts(texts, texts, _labels([texts], labels), notes)
-    try:
+    with within("data.columns"):
         view = Fields(recipe.columns.anchor, recipe.columns.positive)
-    except ConfigError as error:
-        raise error.within("data.columns") from None
     anchors, positives = view({name: column_texts(records, name) for name in (view.anchor, view.positive)})
-    return TrainingTexts(list(anchors), list(positives), _labels([anchors, positives], labels), notes)
+    hard = tuple(column_texts(records, name) for name in recipe.columns.hard_negatives)
+    groups = _labels([anchors, positives, *hard], labels)
+    negatives = slice(2, 2 + len(hard))
+    return TrainingTexts(
+        list(anchors),
+        list(positives),
+        np.delete(groups, negatives, axis=1),
+        notes,
+        hard,
+        groups[:, negatives] if hard else None,
+    )
 
 
 def _labels(texts: Sequence[Sequence[str]], groups: Sequence[Sequence[str]] = ()) -> NDArray[np.int64]:
@@ -194,12 +212,17 @@ def make_source(
     # One text is its own pair: both sides are documents then, as the index will see them.
     first, notes = make_side(texts.anchors, document if single else query, parts.first, encoder, store, progress)
     second, more = make_side(texts.positives, document, parts.second, encoder, store, progress)
+    hard = []
+    for column in texts.hard_negatives:  # seen as the positives are, so that nothing but their meaning tells them apart
+        side, notes_of_it = make_side(column, document, parts.second, encoder, store, progress)
+        hard.append(side)
+        more += notes_of_it
     count = len(texts.anchors)
     longer = sum(
         int((side.tokens.lengths[:count] > limit - len(side.prefix) - len(side.suffix)).sum())
-        for side in ((first,) if single else (first, second))
+        for side in ((first,) if single else (first, second, *hard))
     )
-    source = PairSource(first, second, texts.groups, limit, recipe.seed, parts.pair)
+    source = PairSource(first, second, texts.groups, limit, recipe.seed, parts.pair, tuple(hard), texts.negative_groups)
     if single and not _drops(encoder) and not _sides_differ(source):
         problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
         raise ConfigError("views", problem=problem)
@@ -215,4 +238,4 @@ def _sides_differ(source: PairSource, texts: int = 64) -> bool:
     """Tell whether the two views of any of the first texts differ, at the begin or at the end of the training."""
     rows = np.arange(min(len(source), texts))
     drawn = [source.draw_views(rows, epoch, progress) for epoch, progress in ((0, 0.0), (1, 1.0))]
-    return any(first.ids.tolist() != second.ids.tolist() for first, second in drawn)
+    return any(first.ids.tolist() != second.ids.tolist() for first, second, *_hard in drawn)

@@ -151,23 +151,52 @@ def evaluate_sts(
         DataError: If a column is missing, a grade is no number, fewer than two rows are in the split, or all grades in
             it are equal.
     """
+    pairs = read_graded_pairs(data, columns=columns, split=split)
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    return score_pairs(encoder, pairs, progress=progress, say=say)
+
+
+@dataclass(frozen=True)
+class GradedPairs:
+    """Pairs of texts, how alike people say they are, and the file they come from."""
+
+    first: list[str]
+    second: list[str]
+    grades: NDArray[np.float64]
+    records: Records
+
+
+def read_graded_pairs(
+    data: str | Path, *, columns: tuple[str, str, str] = ("sentence1", "sentence2", "score"), split: str | None = None
+) -> GradedPairs:
+    """Return the graded pairs of a file; arguments and errors are those of `evaluate_sts`."""
     records = read_records(data)
     first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
     grades = _grades(records, columns[2])
     chosen = np.arange(len(records)) if split is None else _rows_of_split(records, split)
     if len(chosen) < 2:
         raise records.fault("has a single pair; a correlation needs at least 2")
-    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    return GradedPairs([first[row] for row in chosen], [second[row] for row in chosen], grades[chosen], records)
+
+
+def score_pairs(
+    encoder: SentenceTransformer, pairs: GradedPairs, *, progress: Progress = quiet, say: Say = silent
+) -> StsResult:
+    """Return how the encoder's cosines correlate with the grades.
+
+    Raises:
+        DataError: If there is no correlation, since all grades or all cosines are equal.
+    """
     sides = [
-        embed_texts(encoder, [side[row] for row in chosen], progress=progress, description=f"encode {name}")
-        for side, name in ((first, columns[0]), (second, columns[1]))
+        embed_texts(encoder, side, progress=progress, description=f"encode {name} sentences")
+        for name, side in (("first", pairs.first), ("second", pairs.second))
     ]
     if cut := sides[0].cut_texts + sides[1].cut_texts:
         say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
     try:
-        return score_sts(sides[0].vectors, sides[1].vectors, grades[chosen])
+        return score_sts(sides[0].vectors, sides[1].vectors, pairs.grades)
     except DataError as error:
-        raise records.fault(error.problem) from None
+        raise pairs.records.fault(error.problem) from None
 
 
 def _grades(records: Records, column: str) -> NDArray[np.float64]:

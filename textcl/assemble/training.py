@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from textcl.artifacts import fingerprint, whole_folder, write_manifest, write_whole
-from textcl.assemble.components import Components, TrainingTexts, make_components, make_source, read_training_texts
+from textcl.assemble.components import (
+    Components,
+    TrainingTexts,
+    make_components,
+    make_encoder,
+    make_source,
+    read_training_texts,
+)
+from textcl.assemble.development import Development, interpolate_best, read_development, to_json
 from textcl.assemble.evaluating import Say, rank_collection, silent
+from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.notes import leak_note, missing_note
 from textcl.assemble.run_folder import choose_folder, open_folder, versions
 from textcl.assemble.views import unwritten
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
-from textcl.errors import ConfigError, DataError
+from textcl.encoder.lora import merge_lora
+from textcl.errors import ConfigError
 from textcl.evaluation.compare import Comparison, compare_results
-from textcl.evaluation.measures import depth_of, score_run
+from textcl.evaluation.measures import depth_of
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
 from textcl.progress import Progress, quiet
 from textcl.recipe.models import Recipe, TrainingRecipe
 from textcl.recipe.reading import read_recipe
-from textcl.training.batches import Batches, PairSource
 from textcl.training.journal import read_journal
-from textcl.training.trainer import Evaluate, Trainer, TrainingResult, TrainingSettings
+from textcl.training.probe import draw_probe
+from textcl.training.settings import TrainingResult
+from textcl.training.trainer import Evaluate, Trainer
 
-_RUN_KIND, _RUN_VERSION = "run", 1
+RUN_KIND, RUN_VERSION = "run", 1
 
 
 @dataclass(frozen=True)
@@ -107,19 +118,17 @@ def train(
     parts = make_components(recipe, str(accelerator.device))
     texts = read_training_texts(recipe.data, progress)
     collection = _read_collection(recipe)
+    development = read_development(recipe, collection)
     with _first_process_first(accelerator):  # the others find the tokens on disk
         source, longer, notes = make_source(texts, parts, recipe, progress)
-    batches = _batches(source, recipe, accelerator)
-    settings = _settings(recipe, batches.per_epoch)
+    batches = make_batches(source, recipe, parts, accelerator)
+    settings = make_settings(recipe, batches.per_epoch)
     batches.length = settings.steps * settings.accumulate_steps
-    trainer = Trainer(
-        parts.method,
-        batches,
-        settings,
-        folder,
-        accelerator,
-        _development_measure(recipe, parts, collection, settings.steps),
+    probe = (
+        None if recipe.training.health is None else draw_probe(source, recipe.training.health.probe_pairs, recipe.seed)
     )
+    evaluate = _on_the_way(recipe, parts, development, settings.steps)
+    trainer = Trainer(parts.method, batches, settings, folder, accelerator, evaluate, probe, say)
     if first:
         if batches.batch_size < recipe.training.batch_size:
             say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
@@ -131,7 +140,8 @@ def train(
     result = trainer.train(resume=resume, progress=progress)
     if not first:
         return Run(folder, folder / "model", None, None, None, result.steps, result.kept_step)
-    return _finish(folder, recipe, parts, texts, collection, before, result, progress)
+    mixture = _mix(recipe, parts, development, say)
+    return _finish(folder, recipe, parts, texts, collection, before, result, mixture, progress)
 
 
 def _make_accelerator(recipe: TrainingRecipe) -> Accelerator:
@@ -173,52 +183,24 @@ def _read_collection(recipe: Recipe) -> Collection | None:
     return read_collection(chosen.collection, chosen.split, allow_missing=chosen.allow_missing)
 
 
-def _batches(source: PairSource, recipe: Recipe, accelerator: Accelerator) -> Batches:
-    try:
-        return Batches(source, recipe.training.batch_size, accelerator.process_index, accelerator.num_processes)
-    except ConfigError as error:
-        raise error.within("training") from None
-    except DataError as error:
-        raise DataError(error.problem, recipe.data.train) from None
-
-
-def _settings(recipe: Recipe, batches_per_epoch: int) -> TrainingSettings:
-    loop = recipe.training
-    steps = max(1, round(batches_per_epoch * loop.epochs / loop.accumulate_steps))
-    steps = steps if loop.max_steps is None else min(steps, loop.max_steps)
-    return TrainingSettings(
-        steps=steps,
-        learning_rate=loop.learning_rate,
-        schedule=loop.schedule,
-        warmup_fraction=loop.warmup_fraction,
-        weight_decay=loop.weight_decay,
-        clip_norm=loop.clip_norm,
-        accumulate_steps=loop.accumulate_steps,
-        chunk_rows=loop.chunk_rows,
-        workers=loop.workers,
-        log_every=loop.log_every,
-        save_every=loop.save_every,
-        evaluate_every=loop.evaluate_every,
-        keep="last" if recipe.evaluation is None else recipe.evaluation.keep,
-        seed=recipe.seed,
-    )
-
-
-def _development_measure(
-    recipe: Recipe, parts: Components, collection: Collection | None, steps: int
-) -> Evaluate | None:
+def _on_the_way(recipe: Recipe, parts: Components, development: Development | None, steps: int) -> Evaluate | None:
     """Return the callable that measures the encoder on the way, or None where the last step is the only one asked."""
     every = recipe.training.evaluate_every
-    if collection is None or recipe.evaluation is None or every is None or every > steps:
+    if development is None or not development.names or every is None or every > steps:
         return None
-    measures = recipe.evaluation.measures
+    return lambda: development.measure(parts.encoder)
 
-    def evaluate() -> dict[str, float]:
-        run = rank_collection(parts.encoder, collection, measures).run
-        found = score_run(run, collection.qrels, measures)
-        return {name: fmean(values.values()) for name, values in found.items()}
 
-    return evaluate
+def _mix(recipe: Recipe, parts: Components, development: Development | None, say: Say) -> dict[str, Any] | None:
+    """Merge LoRA, then give the encoder the best share of what it learnt; return what each share measured."""
+    merge_lora(parts.encoder)
+    chosen = recipe.development
+    if development is None or chosen is None or not chosen.interpolate:
+        return None
+    base = make_encoder(recipe.encoder.model_copy(update={"lora": None}), str(parts.encoder.device))
+    share, found = interpolate_best(parts.encoder, base, chosen.interpolate, development.measure, chosen.by)
+    say(f"{share:g} of the trained weights, the rest from {recipe.encoder.model} as it came, measures best")
+    return {"share": share, "measures": to_json(found)}
 
 
 def _tell(
@@ -270,6 +252,7 @@ def _finish(
     collection: Collection | None,
     before: RetrievalResult | None,
     result: TrainingResult,
+    mixture: dict[str, Any] | None,
     progress: Progress,
 ) -> Run:
     """Write the model, the second evaluation and the manifest."""
@@ -286,7 +269,9 @@ def _finish(
     facts = {
         "steps": result.steps,
         "kept_step": result.kept_step,
-        "data": fingerprint([*texts.anchors, *texts.positives]),
+        "development": {str(step): measures for step, measures in result.evaluations.items()},
+        "interpolation": mixture,
+        "data": fingerprint([*texts.anchors, *texts.positives, *itertools.chain(*texts.hard_negatives)]),
         "encoder": describe_encoder(parts.encoder, str((folder / "model").resolve())),
         "stored_views": [
             {"place": plan.place, "made_by": plan.rewriter.facts}
@@ -294,5 +279,5 @@ def _finish(
         ],
         "versions": versions(),
     }
-    write_manifest(folder, _RUN_KIND, _RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})
+    write_manifest(folder, RUN_KIND, RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})
     return Run(folder, folder / "model", before, after, comparison, result.steps, result.kept_step)

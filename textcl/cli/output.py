@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textcl.assemble.seeds import SeedRuns
     from textcl.evaluation.compare import Comparison
     from textcl.evaluation.retrieval import RetrievalResult
 
@@ -41,3 +42,12 @@ def show_comparison(comparison: Comparison) -> None:
         print(f"{name:<14}{100 * row.before:>8.1f}{100 * row.after:>8.1f}{change:>9}   {interval}")
     queries = next(iter(comparison.measures.values())).queries
     print(f"{queries} queries; points of 100; paired bootstrap over queries")
+
+
+def show_seeds(runs: SeedRuns) -> None:
+    """Print a table of measures over several seeds."""
+    width = max(map(len, runs.summaries), default=7) + 2
+    print(f"{'measure':<{width}}{'mean':>10}{'deviation':>11}   95 % interval of the mean")
+    for name, one in runs.summaries.items():
+        print(f"{name:<{width}}{one.mean:>10.4f}{one.deviation:>11.4f}   {one.low:.4f} to {one.high:.4f}")
+    print(f"{len(runs.seeds)} seeds, {runs.seeds[0]} to {runs.seeds[-1]}: {runs.folder}")

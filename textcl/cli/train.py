@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from textcl.cli.output import say, show_comparison, show_json
+from textcl.cli.output import say, show_comparison, show_json, show_seeds
 from textcl.progress import bar
 
 
@@ -16,18 +16,26 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value put over the recipe; repeatable")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; left out, a new one under runs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue --out from its last checkpoint")] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="runs under so many seeds, from the recipe's on; mean, deviation and interval")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the run in --out")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Train an encoder as a recipe says and measure what that bought."""
     from accelerate import PartialState
 
+    from textcl.assemble.seeds import train_seeds
     from textcl.assemble.training import train as run_training
     from textcl.recipe.reading import parse_overrides
 
-    run = run_training(
-        recipe, set=parse_overrides(set_ or []), out=out, resume=resume, force=force, progress=bar, say=say
-    )
+    overrides = parse_overrides(set_ or [])
+    if seeds is not None:
+        runs = train_seeds(recipe, seeds, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
+        if PartialState().is_main_process:
+            show_json({"folder": str(runs.folder), **runs.to_json()}) if json else show_seeds(runs)
+        return
+    run = run_training(recipe, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
     if not PartialState().is_main_process:
         return
     if json:

@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from textcl.errors import ConfigError, ShapeError
+from textcl.errors import ConfigError
+from textcl.losses.candidates import Contrast, make_contrast
+from textcl.losses.temperature import Temperature, check_temperature, temperature_now
 
 
 class InfoNCE(nn.Module):
     """Cross-entropy of each anchor's own positive among all candidates.
 
     Args:
-        temperature: Divisor of the cosine similarities, above 0.
+        temperature: Divisor of the cosine similarities, above 0, or a module such as Scheduled or Learned.
         symmetric: Average the loss of anchors among positives with that of positives among anchors.
         same_side: Let the other rows of its own side be candidates too, so that with `symmetric` each of the 2B rows
             has 2B - 2 negatives: the NT-Xent of SimCLR.
+        decoupled: Leave the positive out of the denominator. The loss may then fall below 0.
+        label_smoothing: Share of the target spread evenly over the row's candidates, its positive included, in [0, 1).
+        hardness: How much more the near negatives weigh in the denominator than the far ones, at least 0. Weights grow
+            as exp(hardness * cosine / temperature), have mean 1 in each row, and are constants for the gradient.
 
     References:
         van den Oord, Li and Vinyals (2018), arXiv:1807.03748, Eq. 4; Chen et al. (2020), arXiv:2002.05709, Eq. 1 for
-        `same_side`; Gao, Yao and Chen (2021), arXiv:2104.08821, Eq. 1 for the one-way form on text.
+        `same_side`; Gao, Yao and Chen (2021), arXiv:2104.08821, Eq. 1 for the one-way form on text; Yeh et al. (2022),
+        arXiv:2110.06848, for `decoupled`; Szegedy et al. (2016), arXiv:1512.00567, section 7 for `label_smoothing`;
+        Robinson et al. (2021), arXiv:2010.04592, Eq. 4 without its debiasing for `hardness`.
     """
 
-    def __init__(self, temperature: float = 0.05, symmetric: bool = False, same_side: bool = False) -> None:
+    temperature: Temperature
+
+    def __init__(
+        self,
+        temperature: Temperature = 0.05,
+        symmetric: bool = False,
+        same_side: bool = False,
+        decoupled: bool = False,
+        label_smoothing: float = 0.0,
+        hardness: float = 0.0,
+    ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ConfigError("temperature", temperature, "a number above 0")
-        self.temperature, self.symmetric, self.same_side = temperature, symmetric, same_side
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError("label_smoothing", label_smoothing, "a share in [0, 1)")
+        if not 0 <= hardness < math.inf:
+            raise ConfigError("hardness", hardness, "a finite number of at least 0")
+        self.temperature, self.symmetric, self.same_side = check_temperature(temperature), symmetric, same_side
+        self.decoupled, self.label_smoothing, self.hardness = decoupled, label_smoothing, hardness
 
     def forward(
-        self, anchor: Tensor, positive: Tensor, negatives: Tensor | None = None, same: Tensor | None = None
+        self,
+        anchor: Tensor,
+        positive: Tensor,
+        negatives: Tensor | None = None,
+        same: Tensor | None = None,
+        same_negatives: Tensor | None = None,
     ) -> Tensor:
-        """Return the mean over the B rows, in nats.
+        """Return the mean over the B rows, in nats; a row that has no negatives costs 0.
 
         Args:
             anchor: (B, D) floats; rows are scaled to unit length here.
@@ -40,45 +67,33 @@ class InfoNCE(nn.Module):
             negatives: (K, D), negatives of every anchor, or of every row with `symmetric`.
             same: (B, B) booleans, true where rows i and j mean the same although i ≠ j, so that neither is a negative
                 of the other.
+            same_negatives: (B, K) booleans, true where negative k means the same as row i, and is none of it.
 
         Raises:
             ShapeError: If the shapes do not fit each other.
         """
-        _check_shapes(anchor, positive, negatives, same)
-        anchor, positive = _unit_rows(anchor), _unit_rows(positive)
-        negatives = None if negatives is None else _unit_rows(negatives)
-        with torch.autocast(anchor.device.type, enabled=False):  # it would take the products back to half precision
-            loss = self._one_way(anchor, positive, negatives, same)
-            if not self.symmetric:
-                return loss
-            return (loss + self._one_way(positive, anchor, negatives, None if same is None else same.T)) / 2
+        contrast = make_contrast(anchor, positive, negatives, same, same_negatives)
+        temperature = temperature_now(self.temperature)
+        loss = self._one_way(contrast, temperature)
+        return (loss + self._one_way(contrast.turned(), temperature)) / 2 if self.symmetric else loss
 
-    def _one_way(self, anchor: Tensor, positive: Tensor, negatives: Tensor | None, same: Tensor | None) -> Tensor:
-        own = torch.arange(len(anchor), device=anchor.device)  # row i's positive is column i
-        itself = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
-        excluded = torch.zeros_like(itself) if same is None else same & ~itself
-        logits = [(anchor @ positive.T).masked_fill(excluded, -torch.inf)]  # (B, B)
-        if self.same_side:
-            logits.append((anchor @ anchor.T).masked_fill(excluded | itself, -torch.inf))  # (B, B)
-        if negatives is not None:
-            logits.append(anchor @ negatives.T)  # (B, K)
-        return F.cross_entropy(torch.cat(logits, dim=1) / self.temperature, own)
+    def _one_way(self, contrast: Contrast, temperature: float | Tensor) -> Tensor:
+        cosines, negative = contrast.candidates(self.same_side)
+        own = torch.eye(*cosines.shape, dtype=torch.bool, device=cosines.device)  # row i's positive is column i
+        # Logits count from the own positive's, which keeps all digits of a small loss.
+        logits = (cosines - cosines.diagonal()[:, None]) / temperature  # (B, C)
+        alone = ~negative.any(dim=1, keepdim=True)  # the sum of such a row is its positive alone, and its loss 0
+        summed = negative | own & alone if self.decoupled else negative | own
+        weighed = logits + self._log_weights(logits.detach(), negative) if self.hardness else logits
+        loss = weighed.masked_fill(~summed, -torch.inf).logsumexp(dim=1)  # (B,)
+        if self.label_smoothing:
+            candidate = negative | own
+            even = logits.masked_fill(~candidate, 0.0).sum(dim=1) / candidate.sum(dim=1)
+            loss = loss - self.label_smoothing * even
+        return loss.mean()
 
-
-def _unit_rows(rows: Tensor) -> Tensor:
-    """Return the rows at unit length, in float32 at least.
-
-    Half precision has too few digits for a softmax over similarities that are divided by a small temperature.
-    """
-    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
-
-
-def _check_shapes(anchor: Tensor, positive: Tensor, negatives: Tensor | None, same: Tensor | None) -> None:
-    if anchor.ndim != 2 or len(anchor) == 0:
-        raise ShapeError("anchor", anchor.shape, "(B, D), B at least 1")
-    if positive.shape != anchor.shape:
-        raise ShapeError("positive", positive.shape, f"{tuple(anchor.shape)}, as the anchor has")
-    if negatives is not None and (negatives.ndim != 2 or negatives.shape[1] != anchor.shape[1]):
-        raise ShapeError("negatives", negatives.shape, f"(K, {anchor.shape[1]})")
-    if same is not None and same.shape != (len(anchor), len(anchor)):
-        raise ShapeError("same", same.shape, f"({len(anchor)}, {len(anchor)})")
+    def _log_weights(self, logits: Tensor, negative: Tensor) -> Tensor:
+        """Return the logarithm of each negative's weight, (B, C), and 0 for all else."""
+        shares = (self.hardness * logits).masked_fill(~negative, -torch.inf).log_softmax(dim=1)
+        count = negative.sum(dim=1, keepdim=True).to(shares.dtype)
+        return (shares + count.log()).masked_fill(~negative, 0.0)

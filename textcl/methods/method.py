@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -12,28 +14,43 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn import functional as F
 
 from textcl.corpus.tokens import TokenRows
-
-Projections = dict[str, Tensor]
+from textcl.encoder.forward import forward_rows
+from textcl.methods.regularisers import Regulariser
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """B pairs as 2B token rows: all first views, then all second views.
+    """B rows of S sides as S * B token rows: all anchors, all positives, then each column of hard negatives.
 
     Args:
-        tokens: 2B rows with special tokens.
+        tokens: S * B rows with special tokens.
         rows: (B,) row numbers in the data set.
         groups: (B, G) labels; two rows that share a label, in whichever columns, are no negatives of each other.
+        negative_groups: (B, H) labels of the hard negatives, H = S - 2; None for none. A hard negative is no negative
+            of a row that has its label.
     """
 
     tokens: TokenRows
     rows: NDArray[np.int64]
     groups: NDArray[np.int64]
+    negative_groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def sides(self) -> int:
+        """S."""
+        return 2 if self.negative_groups is None else 2 + self.negative_groups.shape[1]
+
+    def tokens_of(self, first: int, end: int) -> TokenRows:
+        """Return the token rows of sides `first` to `end` - 1."""
+        if (first, end) == (0, self.sides):
+            return self.tokens
+        return self.tokens.take(np.arange(first * len(self), end * len(self)))
 
 
 @dataclass(frozen=True)
@@ -44,50 +61,128 @@ class MethodOutput:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class GatheredBatch:
+    """A batch of N = W * B rows over all W processes, embedded; the same on every process.
+
+    Args:
+        sides: The embeddings that have a gradient, one (N, D) a side.
+        fixed: Embeddings without a gradient, by name, one (N, D) a side that was asked for.
+        groups: (N, G) labels.
+        negative_groups: (N, H) labels of the hard negatives.
+    """
+
+    sides: tuple[Tensor, ...]
+    fixed: Mapping[str, tuple[Tensor, ...]]
+    groups: Tensor
+    negative_groups: Tensor
+
+    @cached_property
+    def same(self) -> Tensor:
+        """(N, N) booleans, true where two rows share a label."""
+        return share_a_label(self.groups, self.groups)
+
+    @cached_property
+    def same_negatives(self) -> Tensor | None:
+        """(N, H * N) booleans, true where a hard negative has a row's label; None without hard negatives."""
+        if self.negative_groups.shape[1] == 0:
+            return None
+        return share_a_label(self.groups, self.negative_groups.T.reshape(-1, 1))
+
+
 class Method(nn.Module, ABC):
     """Owns the encoder and everything trained or kept beside it, so that one `state_dict` holds the run.
 
-    Two seams, with the gradient cache between them: `embed` maps any chunk of rows to projections, row by row, and
-    `loss` sees the projections of the whole batch. `forward` runs both or either, so that the hooks of
-    DistributedDataParallel fire whichever way a step goes.
+    Two seams, with the gradient cache between them: `embed` maps any chunk of token rows to embeddings, row by row, and
+    `loss` sees the embeddings of the whole batch. Heads belong to the loss: there they see the batch of all processes
+    at once. `forward` runs both or the first, so that the hooks of DistributedDataParallel fire whichever way a step
+    goes. A method gives its `objective`, and `embed_fixed` if it has an encoder that is not trained by gradients.
 
     Args:
         encoder: What training leaves behind; everything else is dropped. The pooler that BERT and its kin carry, and
             no embedding uses, is frozen.
+        regularisers: Terms added to the objective, by name.
+
+    Attributes:
+        fewest_pairs: The smallest batch that the objective makes sense for.
+        takes_hard_negatives: Whether sides beyond the first two have a use.
     """
 
-    def __init__(self, encoder: SentenceTransformer) -> None:
+    fewest_pairs = 2
+    takes_hard_negatives = False
+
+    def __init__(self, encoder: SentenceTransformer, regularisers: Mapping[str, Regulariser] | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        self.regularisers = nn.ModuleDict(regularisers or {})
         # Without a gradient in it DistributedDataParallel would wait for one, and stop at the second step.
         pooler = getattr(cast(Any, encoder[0]).auto_model, "pooler", None)
         if isinstance(pooler, nn.Module):
             pooler.requires_grad_(False)
 
-    @abstractmethod
-    def embed(self, tokens: TokenRows) -> Projections:
-        """Return named tensors whose first dimension is the row; row i depends on token row i alone, dropout aside."""
+    @property
+    def advice(self) -> str:
+        """What to change in a recipe whose run collapses or diverges."""
+        return "lower training.learning_rate or raise method.temperature"
 
     @abstractmethod
-    def loss(self, projections: Projections, batch: PairBatch) -> MethodOutput:
-        """Return the loss of a whole batch, over all processes, given the projections of this process's 2B rows.
+    def objective(self, batch: GatheredBatch) -> MethodOutput:
+        """Return the loss of a whole batch, and what the journal should show of it."""
 
-        The gradient that reaches `projections` is scaled so that the average over processes, which
+    def trained_sides(self, sides: int) -> int:
+        """Return how many of a batch's sides, from the first on, the encoder embeds with gradients."""
+        return sides
+
+    def embed(self, tokens: TokenRows) -> Tensor:
+        """Return (n, D) embeddings of n token rows; row i depends on token row i alone, dropout aside."""
+        return forward_rows(self.encoder, tokens)
+
+    @torch.no_grad()
+    def embed_fixed(self, batch: PairBatch) -> dict[str, Tensor]:
+        """Return embeddings that are no function of what gradients train, (n, D) each, n a multiple of B."""
+        tokens = self.trained_tokens(batch)
+        embedded = {name: cast(Regulariser, one).embed_fixed(tokens) for name, one in self.regularisers.items()}
+        return {name: one for name, one in embedded.items() if one is not None}
+
+    def trained_tokens(self, batch: PairBatch) -> TokenRows:
+        """Return the token rows that `embed` is for."""
+        return batch.tokens_of(0, self.trained_sides(batch.sides))
+
+    def loss(self, embeddings: Tensor, fixed: Mapping[str, Tensor], batch: PairBatch) -> MethodOutput:
+        """Return the loss of a whole batch, over all processes, given the embeddings of this process's rows.
+
+        The gradient that reaches `embeddings` is scaled so that the average over processes, which
         DistributedDataParallel takes, is the gradient of the loss on the whole batch.
         """
+        gathered = gather_batch(embeddings, fixed, batch)
+        output = self.objective(gathered)
+        loss, diagnostics = output.loss, dict(output.diagnostics)
+        for name, one in self.regularisers.items():
+            value = one(torch.cat(gathered.sides), [torch.cat(gathered.fixed[name])] if name in fixed else [])
+            loss = loss + cast(Regulariser, one).weight * value
+            diagnostics[name] = value.detach()
+        return MethodOutput(loss, diagnostics)
+
+    def before_update(self, progress: float) -> None:
+        """Tell whatever has a schedule that the share `progress` of the run is done, in [0, 1]."""
+        for module in self.modules():
+            if hasattr(module, "progress"):
+                cast(Any, module).progress = progress
 
     def after_update(self, step: int) -> None:
         """Move averages and queues on, after optimizer step number `step`, counted from 1."""
 
-    def forward(
-        self, batch: PairBatch | None = None, tokens: TokenRows | None = None, projections: Projections | None = None
-    ) -> Any:  # noqa: ANN401 (one of two types, by the arguments)
-        """Return `embed(tokens)`, `loss(projections, batch)`, or for `batch` alone its loss."""
+    def measures(self, step: int) -> dict[str, float]:  # noqa: ARG002 (for methods that keep something)
+        """Return what is to be watched of the things that the method keeps, after optimizer step `step`."""
+        return {}
+
+    def forward(self, batch: PairBatch | None = None, tokens: TokenRows | None = None) -> Any:  # noqa: ANN401 (by the arguments)
+        """Return `embed(tokens)`, or the loss of `batch`."""
         if tokens is not None:
             return self.embed(tokens)
         if batch is None:
             raise TypeError("forward needs tokens, or a batch")
-        return self.loss(self.embed(batch.tokens) if projections is None else projections, batch)
+        return self.loss(self.embed(self.trained_tokens(batch)), self.embed_fixed(batch), batch)
 
 
 class _Gather(torch.autograd.Function):
@@ -122,13 +217,43 @@ def gather_rows(rows: Tensor) -> Tensor:
     return gathered
 
 
-def gather_pairs(projections: Tensor, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (anchors, positives, same) over all processes from this process's (2B, D) projections.
+def gather_batch(embeddings: Tensor, fixed: Mapping[str, Tensor], batch: PairBatch) -> GatheredBatch:
+    """Return the batch of all processes from what this process has of it."""
 
-    Returns:
-        Anchors and positives, (W * B, D) each, and (W * B, W * B) booleans that are true where two rows share a label.
+    def gather_sides(rows: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gather_rows(side) for side in torch.split(rows, len(batch)))
+
+    device = embeddings.device
+    none = np.empty((len(batch), 0), dtype=np.int64)
+    return GatheredBatch(
+        gather_sides(embeddings),
+        {name: gather_sides(rows) for name, rows in fixed.items()},
+        gather_rows(torch.from_numpy(batch.groups).to(device)),
+        gather_rows(torch.from_numpy(none if batch.negative_groups is None else batch.negative_groups).to(device)),
+    )
+
+
+def share_a_label(first: Tensor, second: Tensor) -> Tensor:
+    """Return (N, M) booleans, true where row i of (N, G) labels and row j of (M, F) have one in common."""
+    shared = torch.zeros(len(first), len(second), dtype=torch.bool, device=first.device)
+    for one in first.T:  # pair by pair of columns: all at once would need G * F times the room
+        for other in second.T:
+            shared |= one[:, None] == other[None, :]
+    return shared
+
+
+@torch.no_grad()
+def pair_diagnostics(anchor: Tensor, positive: Tensor, same: Tensor) -> dict[str, Tensor]:
+    """Return the mean cosine of pairs and of negatives, and the share of candidates that are masked.
+
+    Args:
+        anchor: (N, D).
+        positive: (N, D), row i belongs to anchor i.
+        same: (N, N) booleans, true where two rows are no negatives of each other.
     """
-    first, second = projections.chunk(2)
-    groups = gather_rows(torch.from_numpy(batch.groups).to(projections.device))
-    same = (groups[:, None, :, None] == groups[None, :, None, :]).flatten(2).any(dim=-1)
-    return gather_rows(first), gather_rows(second), same
+    cosines = F.normalize(anchor.float(), dim=-1) @ F.normalize(positive.float(), dim=-1).T
+    return {
+        "positive_cosine": cosines.diagonal().mean(),
+        "negative_cosine": cosines.masked_fill(same, 0.0).sum() / (~same).sum().clamp(min=1),
+        "masked_fraction": (same.sum() - len(same)) / max(1, same.numel() - len(same)),
+    }

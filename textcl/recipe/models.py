@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from textcl.recipe.methods import MethodRecipe, PairsRecipe
 from textcl.recipe.strict import StrictModel
 from textcl.recipe.views import ViewsRecipe
 
@@ -21,6 +22,15 @@ class Prompts(StrictModel):
     document: str = ""
 
 
+class LoraRecipe(StrictModel):
+    """Small matrices trained beside the attention's, and put into them at the end."""
+
+    rank: int = Field(8, description="width of the small matrices")
+    alpha: float = Field(16.0, description="their product is scaled by alpha / rank")
+    dropout: float = Field(0.0, description="chance with which their input drops a unit")
+    targets: tuple[str, ...] | None = Field(None, description="names of linear layers; null: query and value")
+
+
 class EncoderRecipe(StrictModel):
     """The `encoder` section: what is trained."""
 
@@ -29,6 +39,8 @@ class EncoderRecipe(StrictModel):
     max_tokens: int | None = Field(None, description="longest input in tokens; null keeps the model's own")
     dropout: float | None = Field(None, description="chance of every dropout layer; null keeps the model's own")
     prompts: Prompts | None = Field(None, description="null keeps the model's own")
+    freeze_layers: int | None = Field(None, description="lowest layers that stay, the token embeddings with them")
+    lora: LoraRecipe | None = Field(None, description="train small matrices instead of the weights (extra: lora)")
 
 
 class Columns(StrictModel):
@@ -36,6 +48,7 @@ class Columns(StrictModel):
 
     anchor: str
     positive: str
+    hard_negatives: tuple[str, ...] = Field((), description="columns of texts that are none of the anchor's")
 
 
 class DataRecipe(StrictModel):
@@ -54,21 +67,18 @@ class DataRecipe(StrictModel):
         return self
 
 
-class ProjectorRecipe(StrictModel):
-    """A head between embedding and loss, dropped after training."""
+class HealthRecipe(StrictModel):
+    """Whether the embeddings collapse, looked at on fixed pairs of the training data; the limits are shares."""
 
-    hidden: int = Field(description="width of its hidden layer")
-    out: int = Field(description="width that the loss sees")
-
-
-class SimCLRRecipe(StrictModel):
-    """The `method` section of a recipe whose name is simclr."""
-
-    name: Literal["simclr"] = "simclr"
-    temperature: float = Field(0.05, description="divisor of similarities")
-    symmetric: bool = Field(True, description="positives look for their anchors too")
-    same_side: bool = Field(False, description="rows of the same side are negatives too (NT-Xent)")
-    projector: ProjectorRecipe | None = None
+    every: PositiveInt = Field(50, description="steps between looks; one comes before each checkpoint too")
+    policy: Literal["warn", "stop", "rollback"] = Field(
+        "stop", description="stop: exit code 1; rollback: on from the last checkpoint at half the learning rate"
+    )
+    probe_pairs: int = Field(256, ge=2, description="pairs that are looked at")
+    least_rank: float = Field(0.5, ge=0, le=1, description="of the effective rank at the begin")
+    least_spread: float = Field(0.5, ge=0, le=1, description="of the spread of dimensions at the begin")
+    least_gap: float = Field(0.25, ge=0, le=1, description="of the begin's gap between pairs and different rows")
+    most_cosine: float = Field(0.9, ge=0, le=1, description="mean cosine of different rows")
 
 
 class TrainingRecipe(StrictModel):
@@ -80,6 +90,9 @@ class TrainingRecipe(StrictModel):
     learning_rate: PositiveFloat = Field(2e-5, description="peak of the schedule")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="what follows the warm-up")
     warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of the steps")
+    layer_decay: float | None = Field(None, description="factor of the rate from each layer to the one below it")
+    head_rate: float = Field(1.0, description="factor of the rate for heads, whose weights start at random")
+    average: float | None = Field(None, description="decay of a moving average of weights, which the run leaves")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's, on matrices")
     clip_norm: PositiveFloat | None = Field(1.0, description="largest gradient norm; null does not clip")
     accumulate_steps: PositiveInt = Field(1, description="batches averaged before a step; adds no negatives")
@@ -89,6 +102,23 @@ class TrainingRecipe(StrictModel):
     log_every: PositiveInt = Field(10, description="steps between journal lines")
     save_every: PositiveInt | None = Field(200, description="steps between checkpoints; null writes none")
     evaluate_every: PositiveInt | None = Field(None, description="steps between evaluations; null: at the end alone")
+    health: HealthRecipe | None = Field(HealthRecipe(), description="null never looks")
+
+
+class DevelopmentRecipe(StrictModel):
+    """The `development` section: what chooses, on data that is not reported on."""
+
+    collection: str | None = Field(None, description="BEIR folder")
+    split: str = Field("dev", description="which qrels")
+    measures: tuple[str, ...] = Field(("ndcg@10",), min_length=1, description="of the collection")
+    sts: str | None = Field(None, description="file of graded pairs: sentence1, sentence2, score")
+    sts_split: str | None = Field("dev", description="rows whose column `split` has this value; null takes all")
+    by: str | None = Field(None, description="the measure that chooses; null takes the first one")
+    keep: Literal["best", "last"] = Field("best", description="which step's weights the run leaves")
+    patience: PositiveInt | None = Field(None, description="evaluations without a better one before the run ends")
+    interpolate: tuple[float, ...] = Field(
+        (), description="shares of the trained weights to try, the rest from the encoder as it came"
+    )
 
 
 class EvaluationRecipe(StrictModel):
@@ -108,14 +138,32 @@ class Recipe(StrictModel):
     encoder: EncoderRecipe = EncoderRecipe()
     data: DataRecipe
     views: ViewsRecipe = ViewsRecipe()
-    method: SimCLRRecipe = SimCLRRecipe()
+    method: MethodRecipe = PairsRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    development: DevelopmentRecipe | None = None
     evaluation: EvaluationRecipe | None = None
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
         if self.views.pair is not None and self.data.columns is not None:
             raise ValueError("views.pair makes a pair from one text, but data.columns names two: remove one of them")
-        if self.evaluation is not None and self.evaluation.keep == "best" and self.training.evaluate_every is None:
-            raise ValueError("evaluation.keep is best, so training.evaluate_every must say how often to measure")
+        every = self.training.evaluate_every
+        if self.evaluation is not None and self.evaluation.keep == "best":
+            if self.development is not None:
+                raise ValueError("development chooses what is kept, so evaluation.keep must be last")
+            if every is None:
+                raise ValueError("evaluation.keep is best, so training.evaluate_every must say how often to measure")
+        if self.development is not None:
+            _check_development(self.development, every)
         return self
+
+
+def _check_development(chosen: DevelopmentRecipe, every: int | None) -> None:
+    if every is None and (chosen.keep == "best" or chosen.patience is not None):
+        raise ValueError("development chooses among steps, so training.evaluate_every must say how often to measure")
+    if chosen.collection is None and chosen.sts is None and chosen.by is None:
+        raise ValueError("development needs a collection, an sts file, or in `by` a measure of the run's health")
+    if chosen.interpolate and chosen.collection is None and chosen.sts is None:
+        raise ValueError("development.interpolate needs a collection or an sts file to choose the share on")
+    if any(not 0 <= share <= 1 for share in chosen.interpolate):
+        raise ValueError("development.interpolate: expected shares in [0, 1]")

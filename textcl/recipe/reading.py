@@ -14,8 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from textcl.errors import ConfigError, ConfigErrors, DataError
+from textcl.recipe.methods import METHODS
 from textcl.recipe.models import Recipe
 from textcl.recipe.views import TAGGED_MODELS
+
+_TAGGED = {**TAGGED_MODELS, **METHODS}
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -125,7 +128,9 @@ def _fault(details: ErrorDetails) -> ConfigError:
         keys = _keys_beside(details["loc"][:-1])
         nearest = difflib.get_close_matches(place[-1], keys, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(keys)}"
-        return ConfigError(field, problem=f"unknown key; {hint}")
+        owner = details["loc"][-2] if len(place) < len(details["loc"]) and len(place) > 1 else None
+        of = f" of {owner}" if owner in METHODS and place[0] == "method" else ""
+        return ConfigError(field, problem=f"unknown key{of}; {hint}")
     if kind == "missing":
         return ConfigError(field, problem="is missing; put it into the recipe or use --set")
     if kind == "value_error":
@@ -181,9 +186,9 @@ def _walk(loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, Any, bool]]:
     """
     model: Any = Recipe
     for part in loc:
-        is_tag = model is None and part in TAGGED_MODELS
+        is_tag = model is None and part in _TAGGED
         if is_tag:
-            model = TAGGED_MODELS[str(part)]
+            model = _TAGGED[str(part)]
         elif model is not None:
             field = model.model_fields.get(part)
             model = None if field is None else _model_of(field.annotation)

@@ -80,6 +80,8 @@ class PairSource:
         max_tokens: Longest row after its view, with what stands around it.
         seed: Decides order and views.
         pair: Drawn on the first side's tokens before the sides' own views; None where the sides are the pair.
+        hard_negatives: H further sides of N texts each, not with `pair`.
+        negative_groups: (N, H) labels of the hard negatives' texts; needed with them.
     """
 
     first: Side
@@ -88,33 +90,42 @@ class PairSource:
     max_tokens: int
     seed: int
     pair: PairView | None = None
+    hard_negatives: tuple[Side, ...] = ()
+    negative_groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        for side in (self.first, self.second):
+        for side in (self.first, self.second, *self.hard_negatives):
             count = len(side.tokens)
             # Behind the texts only stored views may stand.
             if count < len(self.groups) or (count > len(self.groups) and "stored" not in side.stages):
                 raise ShapeError("groups", self.groups.shape, f"({count}, G)")
+        labelled = None if self.negative_groups is None else self.negative_groups.shape
+        if labelled != ((len(self.groups), len(self.hard_negatives)) if self.hard_negatives else None):
+            raise ShapeError("negative_groups", labelled or (), f"({len(self.groups)}, {len(self.hard_negatives)})")
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def draw(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> PairBatch:
         """Return the pairs of `rows` (B,) as they are seen in `epoch`, when the share `progress` of the run is done."""
-        first, second = self.draw_views(rows, epoch, progress)
+        sides = (self.first, self.second, *self.hard_negatives)
         tokens = [
-            side.wrapped(around.prefix, around.suffix, self.max_tokens)
-            for side, around in ((first, self.first), (second, self.second))
+            view.wrapped(side.prefix, side.suffix, self.max_tokens)
+            for view, side in zip(self.draw_views(rows, epoch, progress), sides, strict=True)
         ]
-        return PairBatch(concatenate(tokens), rows, self.groups[rows])
+        labels = None if self.negative_groups is None else self.negative_groups[rows]
+        return PairBatch(concatenate(tokens), rows, self.groups[rows], labels)
 
-    def draw_views(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> tuple[TokenRows, TokenRows]:
-        """Return both views of `rows` (B,), uncut and without the tokens around them."""
+    def draw_views(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> list[TokenRows]:
+        """Return the views of `rows` (B,), one a side, uncut and without the tokens around them."""
         rng = RowRandom((self.seed, epoch), rows, progress)
-        if self.pair is None:
-            return self.first.draw(rows, rng.named("first")), self.second.draw(rows, rng.named("second"))
-        first, second = self.pair(self.first.tokens.take(rows), rng.named("pair"))
-        return self.first.seen(first, rng.named("first")), self.second.seen(second, rng.named("second"))
+        if self.pair is not None:
+            first, second = self.pair(self.first.tokens.take(rows), rng.named("pair"))
+            return [self.first.seen(first, rng.named("first")), self.second.seen(second, rng.named("second"))]
+        views = [self.first.draw(rows, rng.named("first")), self.second.draw(rows, rng.named("second"))]
+        for column, side in enumerate(self.hard_negatives):
+            views.append(side.draw(rows, rng.named(f"hard_negative_{column}")))
+        return views
 
 
 class Batches(Dataset[PairBatch]):
@@ -129,6 +140,7 @@ class Batches(Dataset[PairBatch]):
         rank: Number of this process, from 0.
         processes: W.
         length: Batches of the whole run, by which views with a schedule know how far it is; None: at its start.
+        fewest: The smallest batch that has a sense.
 
     Raises:
         ConfigError: If the batch is smaller than two pairs.
@@ -136,12 +148,18 @@ class Batches(Dataset[PairBatch]):
     """
 
     def __init__(
-        self, source: PairSource, batch_size: int, rank: int = 0, processes: int = 1, length: int | None = None
+        self,
+        source: PairSource,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        length: int | None = None,
+        fewest: int = 2,
     ) -> None:
-        if batch_size < 2:
-            raise ConfigError("batch_size", batch_size, "at least 2: the other pairs are the negatives")
-        if len(source) < 2 * processes:
-            raise DataError(f"{len(source)} training pairs are too few: contrastive training needs 2 a process or more")
+        if batch_size < fewest:
+            raise ConfigError("batch_size", batch_size, f"at least {fewest}: the other pairs are the negatives")
+        if len(source) < fewest * processes:
+            raise DataError(f"{len(source)} training pairs are too few: the method needs {fewest} a process or more")
         self.source, self.rank, self.processes, self.length = source, rank, processes, length
         self.batch_size = min(batch_size, len(source) // processes)
         self.per_epoch = len(source) // (self.batch_size * processes)

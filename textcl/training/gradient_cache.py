@@ -1,6 +1,6 @@
 """Batches larger than memory: the gradient of a whole batch from chunks of it.
 
-Three steps, in the paper's words: a graph-less forward of all chunks, the loss with the gradient of every projection
+Three steps, in the paper's words: a graph-less forward of all chunks, the loss with the gradient of every embedding
 (the cache), and a second forward of each chunk through which its part of the cache flows back.
 
 References:
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from textcl.methods.method import Method, MethodOutput, PairBatch, Projections
+from textcl.methods.method import Method, MethodOutput, PairBatch
 
 Backward = Callable[[Tensor], None]
 
@@ -34,7 +34,7 @@ def cached_backward(
 
     Args:
         method: A Method, or DistributedDataParallel around one.
-        batch: 2B token rows.
+        batch: A whole batch.
         chunk_rows: Token rows a chunk.
         seed_chunk: Seeds torch's generators for a chunk number, so that both forwards of it drop the same units.
         backward: Runs backward from the loss, times whatever factor the step wants; the cache has that factor already,
@@ -45,43 +45,33 @@ def cached_backward(
         The method's output, its loss detached.
     """
     inner = cast(Method, getattr(method, "module", method))
-    chunks = list(_chunks(len(batch.tokens), chunk_rows))
+    tokens = inner.trained_tokens(batch)
+    chunks = list(_chunks(len(tokens), chunk_rows))
     with torch.no_grad():
-        projections = _embed_chunks(inner, batch, chunks, seed_chunk)
-    leaves = {name: value.detach().requires_grad_() for name, value in projections.items()}
+        parts = []
+        for number, chunk in enumerate(chunks):
+            seed_chunk(number)
+            parts.append(inner.embed(tokens.take(chunk)))
+    embeddings = torch.cat(parts).requires_grad_()
     with no_sync():
-        output = inner.loss(leaves, batch)
+        output = inner.loss(embeddings, inner.embed_fixed(batch), batch)
         backward(output.loss)
+    cache = embeddings.grad
+    assert cache is not None
     for number, chunk in enumerate(chunks):
         last = number == len(chunks) - 1
         with nullcontext() if last else no_sync():
             seed_chunk(number)
-            again = method(tokens=batch.tokens.take(chunk))
-            surrogate = torch.stack(
-                [(again[name] * leaf.grad[chunk]).sum() for name, leaf in leaves.items() if leaf.grad is not None]
-            ).sum()
+            surrogate = (method(tokens=tokens.take(chunk)) * cache[chunk]).sum()
             if last and method is not inner:
                 surrogate = surrogate + touch_all(inner)
-            surrogate.backward()  # type: ignore[no-untyped-call]
+            surrogate.backward()
     return MethodOutput(output.loss.detach(), output.diagnostics)
 
 
 def _chunks(rows: int, chunk_rows: int) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int64]]]:
     for start in range(0, rows, chunk_rows):
         yield np.arange(start, min(start + chunk_rows, rows))
-
-
-def _embed_chunks(
-    method: Method,
-    batch: PairBatch,
-    chunks: list[np.ndarray[tuple[int], np.dtype[np.int64]]],
-    seed_chunk: Callable[[int], None],
-) -> Projections:
-    parts = []
-    for number, chunk in enumerate(chunks):
-        seed_chunk(number)
-        parts.append(method.embed(batch.tokens.take(chunk)))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def touch_all(method: Method) -> Tensor:

@@ -19,14 +19,17 @@ class Journal:
     """
 
     def __init__(self, folder: Path, after_step: int | None = None) -> None:
+        self.path, self._folder = folder / "journal.jsonl", folder
+        self._open(after_step)
+
+    def _open(self, after_step: int | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = folder / "journal.jsonl"
         if after_step is not None and self.path.exists():
             write_whole(self.path, "".join(_lines_until(self.path, after_step)))
         self._file = self.path.open("a", encoding="utf-8")
         purge = None if after_step is None else after_step + 1
-        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        self._curves = SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add one line a value."""
@@ -34,6 +37,11 @@ class Journal:
             self._file.write(json.dumps({"step": step, "name": name, "value": value}) + "\n")
             self._curves.add_scalar(name, value, step)
         self._file.flush()
+
+    def rewind(self, step: int) -> None:
+        """Cut off the lines of later steps, which are done again."""
+        self.close()
+        self._open(step)
 
     def close(self) -> None:
         """Flush and close both."""

@@ -1,0 +1,41 @@
+"""The fixed pairs on which a run's health is looked at."""
+
+from __future__ import annotations
+
+import torch
+
+from textcl.methods.method import Method, PairBatch
+from textcl.randomness import permutation
+from textcl.training.batches import PairSource
+from textcl.training.health import measure_health
+
+
+class Probe:
+    """Embeds the same views of the same pairs each time, with nothing dropped.
+
+    Args:
+        batch: Pairs; hard negatives are left out of account.
+    """
+
+    def __init__(self, batch: PairBatch) -> None:
+        self.batch = batch
+
+    @torch.no_grad()
+    def __call__(self, method: Method, step: int) -> dict[str, float]:
+        """Return the health of the method's encoder after optimizer step `step`, and of what the method keeps."""
+        training = method.training
+        method.eval()
+        try:
+            first, second = method.embed(self.batch.tokens_of(0, 2)).chunk(2)
+        finally:
+            method.train(training)
+        return {**measure_health(first, second), **method.measures(step)}
+
+
+def draw_probe(source: PairSource, pairs: int, seed: int) -> Probe:
+    """Return a probe of `pairs` pairs of the training data, or of all there are; they are trained on too.
+
+    Their views are those of an epoch that no run reaches.
+    """
+    rows = permutation(len(source), seed, "probe", 0)[:pairs]
+    return Probe(source.draw(rows, epoch=2**31 - 1, progress=1.0))
