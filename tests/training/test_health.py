@@ -189,7 +189,7 @@ def test_equal_rows_are_one_point(row, pairs):
 
 
 def test_differences_of_float32s_own_rounding_are_no_dimension():
-    rows = 1 + 1e-8 * drawn_pairs(100, 16, 0)[0]
+    rows = 1 + 1e-7 * drawn_pairs(100, 16, 0)[0]
     assert measure_health(rows, rows)["effective_rank"] == 0.0
     rows = 1 + 1e-4 * drawn_pairs(100, 16, 0)[0]
     assert measure_health(rows, rows)["effective_rank"] > 10
