@@ -79,8 +79,7 @@ class StockTrainerLoss(nn.Module):
         elif self._contrastive:
             given = [*columns[:2], torch.cat(columns[2:]) if columns[2:] else None]
         if self.frozen is not None:
-            with torch.no_grad():
-                kept["frozen"] = torch.cat(_embed(self.frozen, features))
+            kept["frozen"] = torch.cat(_embed(self.frozen, features))
         loss: Tensor = self.loss(*given, **kept)
         return loss
 
