@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from torch.testing import assert_close
 
+from tests.methods.every import SMALL, as_set
 from tests.small_data import write_collection, write_lines, write_recipe
 from textcl.cli.app import run
 from textcl.training.checkpoint import checkpoints
@@ -38,6 +43,7 @@ def folder(tmp_path, monkeypatch, tiny_corpus, tiny_model_folder):
 
 
 def words(out, *more):
+    """The command with the settings above; later ones take the place of earlier ones."""
     sets = [word for pair in SETTINGS for word in ("--set", pair)]
     return ["train", "recipe.yaml", *sets, "--out", out, *more]
 
@@ -99,6 +105,33 @@ def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(folder):
     facts = [json.loads((one / "manifest.json").read_text()) for one in (whole, killed)]
     assert facts[0]["kept_step"] == facts[1]["kept_step"]
     assert facts[0]["encoder"]["fingerprint"] == facts[1]["encoder"]["fingerprint"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_method_survives_a_kill_at_a_random_step(folder, name):
+    """All that a method trains or keeps comes back: queue, momentum encoder, heads and temperature among it."""
+    kill_at = random.Random(name).randint(1, 38)
+    loop = "training={batch_size: 8, epochs: 99, max_steps: 40, learning_rate: 1.0e-4, log_every: 1, save_every: 6, "
+    more = "average: 0.9, head_rate: 10, workers: 1, evaluate_every: 20, health: {every: 7, policy: warn}}"
+    sets = [*as_set(name), "--set", loop + more]
+    finish("whole", *sets)
+    with started("killed", *sets) as process:
+        wait_for_step(process, folder / "killed", kill_at)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+    assert not (folder / "killed" / "model").exists()
+    finish("killed", *sets, "--resume")
+    for file in ("model/model.safetensors", "evaluation.json", "runs/after.trec"):
+        assert (folder / "killed" / file).read_bytes() == (folder / "whole" / file).read_bytes(), (file, kill_at)
+    journals = [read_journal(folder / run / "journal.jsonl") for run in ("whole", "killed")]
+    assert journals[0] == journals[1], kill_at
+    states = [torch.load(checkpoints(folder / run / "checkpoints")[-1] / "state.pt") for run in ("whole", "killed")]
+    assert states[0].keys() == {"method", "optimizer", "average"}
+    assert_close(states[1], states[0], rtol=0, atol=0)
+    # The folder that is left is the encoder alone.
+    stock = SentenceTransformer(str(folder / "killed" / "model"), device="cpu")
+    names = {f"encoder.{key}" for key in stock.state_dict()}
+    assert names == {key for key in states[0]["method"] if key.startswith("encoder.")}
 
 
 def test_ctrl_c_saves_the_step_in_progress_and_exits_with_130(folder):

@@ -47,10 +47,12 @@ def test_an_update_is_the_formula(momentum):
 
 
 def test_momentum_0_copies_and_momentum_1_never_moves_bit_for_bit():
-    for momentum, followed in ((0.0, linear(2)), (1.0, linear(1))):
-        target = linear(1)
+    far = [1e6 * weight for weight in weights(linear(1))]  # adding their difference from the others would round
+    for momentum, followed in ((0.0, weights(linear(2))), (1.0, far)):
+        target = nn.Linear(3, 2).double()
+        target.load_state_dict(dict(zip(("weight", "bias"), far, strict=True)))
         update_momentum(target, linear(2), momentum)
-        assert all(torch.equal(*pair) for pair in zip(weights(target), weights(followed), strict=True))
+        assert all(torch.equal(*pair) for pair in zip(weights(target), followed, strict=True))
 
 
 def test_buffers_are_copied_whatever_the_momentum():

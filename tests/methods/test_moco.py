@@ -151,6 +151,7 @@ def test_the_keys_of_a_step_are_those_that_its_loss_saw_and_the_encoder_has_move
     before = [parameter.clone() for parameter in method.momentum_encoder.parameters()]
     method(batch)
     keys = seen(method, batch)[1][1]
+    method.before_update(1.0)  # MoCo's momentum does not rise
     method.after_update(1)
     assert_close(method.queue.tail(), keys, check_dtype=False)
     for kept, old, new in zip(method.momentum_encoder.parameters(), before, method.encoder.parameters(), strict=True):

@@ -175,6 +175,10 @@ def problem(encoder, name, **options):
             "siglip", {"temperature": {"learned": 0.1, "least": 0.0}},
             "temperature.least: expected a number above 0, got 0.0",
         ),
+        (
+            "pairs", {"temperature": {"learned": 5.0}},
+            "temperature.learned: expected a number in [0.01, 1.0], got 5.0",
+        ),
         ("moco", {"momentum": 2.0}, "momentum: expected a share in [0, 1], got 2.0"),
         ("moco", {"queue_size": -1}, "queue_size: expected at least 1 row, got -1"),
         ("byol", {"projector": {"hidden": 0, "out": 4}}, "projector.hidden: expected a width of at least 1, got 0"),

@@ -125,6 +125,18 @@ def test_a_rollback_halves_the_rate_three_times_and_then_gives_up(start, collaps
     assert len(set(lines)) == len(lines)
 
 
+def test_an_encoder_that_is_broken_already_is_not_trained(start, tiny_model_folder):
+    method = fresh_method("pairs", tiny_model_folder)
+    with torch.no_grad():
+        for name, one in method.encoder.named_parameters():
+            if "LayerNorm" in name:
+                one.zero_()
+    trainer = start(method)
+    with pytest.raises(PromiseError, match=r"^training cannot start: step 0: the embeddings collapse.*other data$"):
+        trainer.train()
+    assert trainer.step == 0
+
+
 class Explodes(SimCLR):
     """Its loss is no number at the sixth step, the first time it comes there."""
 

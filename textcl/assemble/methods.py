@@ -161,7 +161,11 @@ def _temperature(recipe: TemperatureRecipe) -> float | nn.Module:
         if isinstance(recipe, ScheduledRecipe):
             return Scheduled(recipe.start, recipe.end)
         assert isinstance(recipe, LearnedRecipe)
-        return Learned(recipe.learned, recipe.least, recipe.most)
+        try:
+            return Learned(recipe.learned, recipe.least, recipe.most)
+        except ConfigError as error:
+            field = "learned" if error.field == "start" else error.field
+            raise ConfigError(field, error.got, error.expected, error.problem) from None
 
 
 def _cut(

@@ -115,6 +115,8 @@ class Trainer:
             return
         if self.health_at_begin is None:
             self.health_at_begin = self._look()
+            if faults := find_faults(self.health_at_begin, self.health_at_begin, self.settings.health.limits):
+                raise PromiseError(f"training cannot start: {message(0, faults, 'take another encoder or other data')}")
             if journal is not None:
                 journal.write(0, _named(self.health_at_begin))
         if self.settings.health.policy == "rollback" and not checkpoints(self.out / "checkpoints"):
