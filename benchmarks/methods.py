@@ -26,7 +26,8 @@ from benchmarks import harness
 
 TEXTS, PROBE, STEPS = 20_000, 512, 300
 ENCODER = {"model": "all-MiniLM-L6-v2", "max_tokens": 32, "dropout": 0.1}
-VIEWS = {"second": [{"name": "crop", "min_fraction": 0.5, "max_fraction": 0.9}, {"name": "mask", "rate": 0.15}]}
+CROP = {"name": "crop", "min_fraction": 0.4, "max_fraction": 0.8}
+VIEWS = {"first": [CROP], "second": [CROP, {"name": "mask", "rate": 0.15}]}
 TRAINING = {"batch_size": 64, "learning_rate": 1e-5, "save_every": None, "log_every": 25, "health": {"every": 25}}
 PROJECTOR = {"hidden": 384, "out": 128}
 METHODS: dict[str, dict[str, Any]] = {

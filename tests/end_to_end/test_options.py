@@ -1,4 +1,4 @@
-"""What users ask of fine-tuning, through `textcl train`: hard negatives, LoRA, frozen layers, development data, seeds."""
+"""What users ask of fine-tuning: hard negatives, LoRA, frozen layers, development data, seeds."""
 
 from __future__ import annotations
 
