@@ -1,10 +1,12 @@
-"""Every method on one budget: what it makes of an encoder, what a step costs, and whether its health stays silent.
+"""Every method on one budget: what it makes of an encoder, and whether its health stays silent.
 
-    python -m benchmarks.methods --data FOLDER [--only simclr,moco] [--steps 300]
+    python -m benchmarks.methods --data FOLDER [--jobs 2] [--only simclr,moco] [--steps 300]
+    python -m benchmarks.methods_cost --data FOLDER
 
-Each method trains the embedded model for 300 steps on the first 20,000 sentences of wiki-sentences, in a process of its
-own. 512 sentences that no run sees, in the same views, are the probe: geometry and InfoNCE (temperature 0.05, among all
-512) before and after; STS-B dev before and after. The settings of each method are in the table, chosen on this budget.
+Each method trains the embedded model for 300 steps on the first 20,000 sentences of wiki-sentences; a sign of collapse
+would stop it. 512 sentences that no run sees, in the same views, are the probe: geometry and InfoNCE (temperature 0.05,
+among all 512) before and after; STS-B dev before and after. `--only` adds to the kept result. What a step costs is
+measured by methods_cost, one method beside the other.
 """
 
 from __future__ import annotations
@@ -13,12 +15,9 @@ import argparse
 import gzip
 import itertools
 import json
-import resource
-import statistics
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ ENCODER = {"model": "all-MiniLM-L6-v2", "max_tokens": 32, "dropout": 0.1}
 CROP = {"name": "crop", "min_fraction": 0.4, "max_fraction": 0.8}
 VIEWS = {"first": [CROP], "second": [CROP, {"name": "mask", "rate": 0.15}]}
 TRAINING = {"batch_size": 64, "learning_rate": 1e-5, "save_every": None, "log_every": 25, "health": {"every": 25}}
+GEOMETRY = ("alignment", "uniformity", "effective_rank", "spread", "mean_cosine", "gap", "info_nce")
 PROJECTOR = {"hidden": 384, "out": 128}
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {"projector": PROJECTOR},
@@ -44,8 +44,21 @@ METHODS: dict[str, dict[str, Any]] = {
 HEAD_RATE = {"simclr": 10.0, "byol": 30.0, "simsiam": 30.0, "barlow_twins": 30.0, "vicreg": 30.0}
 
 
-def measure(name: str, texts: str, sts: str, probe: list[str], steps: int) -> dict[str, Any]:
-    """Train one method; return what it left and what it cost."""
+def document(name: str, texts: str, steps: int) -> dict[str, Any]:
+    """Return a method's recipe as plain values."""
+    training = {**TRAINING, "max_steps": steps, "head_rate": HEAD_RATE.get(name, 1.0)}
+    method = {"name": name, **METHODS[name]}
+    return {"encoder": ENCODER, "data": {"train": texts}, "views": VIEWS, "method": method, "training": training}
+
+
+def write_texts(path: Path, texts: Sequence[str]) -> str:
+    """Write one text a line; return where."""
+    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return str(path)
+
+
+def measure(name: str, texts: str, sts: str, unseen: list[str], steps: int, out: str) -> dict[str, Any]:
+    """Train one method; return what it made of the encoder."""
     from textcl.assemble.components import make_components, make_source, read_training_texts
     from textcl.assemble.evaluating import evaluate_sts
     from textcl.assemble.training import train
@@ -54,101 +67,94 @@ def measure(name: str, texts: str, sts: str, probe: list[str], steps: int) -> di
     from textcl.recipe.reading import read_recipe
     from textcl.training.probe import draw_probe
 
-    folder = Path(texts).parent
-    unseen = folder / "unseen.txt"
-    unseen.write_text("".join(f"{text}\n" for text in probe), encoding="utf-8")
-    method = {"name": name, **METHODS[name]}
-    training = {**TRAINING, "max_steps": steps, "head_rate": HEAD_RATE.get(name, 1.0)}
-    document = {"encoder": ENCODER, "data": {"train": texts}, "views": VIEWS, "method": method, "training": training}
-    recipe = read_recipe(json.dumps(document))
-
-    other = read_recipe(json.dumps({**document, "data": {"train": str(unseen)}}))
+    folder = Path(out)
+    folder.mkdir()
+    other = read_recipe(json.dumps(document(name, write_texts(folder / "unseen.txt", unseen), steps)))
     parts = make_components(other, "cpu")
     source, _longer, _notes = make_source(read_training_texts(other.data, quiet), parts, other, quiet)
-    look = draw_probe(source, len(probe), seed=0)
+    look = draw_probe(source, len(unseen), seed=0)
 
-    before = look(parts.method, 0)
-    sts_before = evaluate_sts(parts.encoder, sts, split="dev").spearman
-    at_begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    stamps: list[float] = []
-    run = train(recipe, out=folder / name, progress=_stamping(stamps))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    parts.method.encoder.load_state_dict(load_encoder(run.model).state_dict())
-    after = look(parts.method, steps)
-    seconds = [later - sooner for sooner, later in itertools.pairwise(stamps)]
-    health = {
-        key: [line["value"] for line in run.journal if line["name"] == f"health/{key}"]
-        for key in ("effective_rank", "mean_cosine", "info_nce", "queue_age_steps")
-    }
+    def look_at_all() -> dict[str, float]:
+        found = look(parts.method, 0)
+        spearman = evaluate_sts(parts.encoder, sts, split="dev").spearman
+        return {key: found[key] for key in GEOMETRY} | {"sts_dev_spearman": spearman}
+
+    before = look_at_all()
+    recipe = read_recipe(json.dumps(document(name, texts, steps)))
+    run = train(recipe, out=folder / "run")  # a collapse would end it with an error
+    parts.encoder.load_state_dict(load_encoder(run.model).state_dict())
+    after = look_at_all()
+    watched: dict[str, list[float]] = {}
+    for line in run.journal:
+        if line["name"].startswith("health/"):
+            watched.setdefault(line["name"], []).append(line["value"])
     return {
-        "method": method,
-        "head_rate": training["head_rate"],
-        "before": {**before, "sts_dev_spearman": sts_before},
-        "after": {**after, "sts_dev_spearman": evaluate_sts(parts.encoder, sts, split="dev").spearman},
+        "settings": recipe.method.model_dump(mode="json"),
+        "head_rate": recipe.training.head_rate,
+        "before": before,
+        "after": after,
         "rank_share": after["effective_rank"] / before["effective_rank"],
-        "step_ms": 1000 * statistics.median(seconds),
-        "peak_mib": peak / 1024,
-        "peak_mib_before_training": at_begin / 1024,
-        "health_in_training": {key: values for key, values in health.items() if values},
+        "steps": run.steps,
+        "health_in_training": watched,
     }
-
-
-def _stamping(stamps: list[float]) -> Any:  # noqa: ANN401 (textcl's Progress)
-    """Return a progress that keeps the time of each training step."""
-
-    @contextmanager
-    def progress(description: str, total: int | None) -> Iterator[Any]:  # noqa: ARG001
-        yield (lambda _units: stamps.append(time.perf_counter())) if description == "train" else lambda _units: None
-
-    return progress
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the results as lines."""
-    names = ("STS-B dev", "uniformity", "alignment", "rank", "InfoNCE", "step ms", "peak MiB")
+    names = ("STS-B dev", "uniformity", "alignment", "rank", "InfoNCE")
     lines = [f"{'method':<14}" + "".join(f"{name:>12}" for name in names)]
-    first = next(iter(found.values()))["before"]
-    lines.append(f"{'before':<14}" + _numbers(first))
-    for name, one in found.items():
-        lines.append(f"{name:<14}" + _numbers(one["after"]) + f"{one['step_ms']:>12.0f}{one['peak_mib']:>12.0f}")
-    return "\n".join(lines)
+    lines.append(f"{'before':<14}" + _numbers(next(iter(found.values()))["before"]))
+    return "\n".join([*lines, *(f"{name:<14}" + _numbers(one["after"]) for name, one in found.items())])
 
 
 def _numbers(one: Mapping[str, float]) -> str:
-    return "".join(
-        f"{one[name]:>12.{digits}f}"
-        for name, digits in (
-            ("sts_dev_spearman", 4),
-            ("uniformity", 3),
-            ("alignment", 3),
-            ("effective_rank", 1),
-            ("info_nce", 4),
-        )
-    )
+    digits = {"sts_dev_spearman": 4, "uniformity": 3, "alignment": 3, "effective_rank": 1, "info_nce": 4}
+    return "".join(f"{one[name]:>12.{places}f}" for name, places in digits.items())
+
+
+def read_sentences(arguments: argparse.Namespace, count: int) -> list[str]:
+    """Return the first sentences of wiki-sentences."""
+    path = harness.data_folder(arguments, "wiki-sentences") / "sentences-0.txt.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [line.rstrip("\n") for line in itertools.islice(lines, count)]
 
 
 def main() -> None:
-    """Measure all methods, print the table and write results/methods.json."""
+    """Measure the methods, print the table and write results/methods.json."""
     made = harness.parser(__doc__ or "")
     made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.add_argument("--only", help="some methods, by commas; the result is printed, not kept")
-    made.add_argument("--steps", type=int, default=STEPS)
+    made.add_argument("--only", help="some methods, by commas; the others' kept results stay")
+    made.add_argument("--steps", type=int, default=STEPS, help="another number is printed, not kept")
+    made.add_argument("--jobs", type=int, default=1, help="methods at a time; more than one have one core each")
     arguments = made.parse_args()
-    sentences = harness.data_folder(arguments, "wiki-sentences") / "sentences-0.txt.gz"
-    sts = harness.data_folder(arguments, "stsb") / "sts.tsv.gz"
-    with gzip.open(sentences, "rt", encoding="utf-8") as lines:
-        texts = [line.rstrip("\n") for line in itertools.islice(lines, TEXTS + PROBE)]
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "texts.txt"
-        path.write_text("".join(f"{text}\n" for text in texts[:TEXTS]), encoding="utf-8")
-        for name in arguments.only.split(",") if arguments.only else METHODS:
-            found[name] = harness.on_cores(None, measure, name, str(path), str(sts), texts[TEXTS:], arguments.steps)
-            print(table({name: found[name]}), flush=True)
+    sts = str(harness.data_folder(arguments, "stsb") / "sts.tsv.gz")
+    sentences = read_sentences(arguments, TEXTS + PROBE)
+    names = arguments.only.split(",") if arguments.only else list(METHODS)
+    setting = {"texts": TEXTS, "probe": PROBE, "encoder": ENCODER, "views": VIEWS, "training": TRAINING}
+    setting = json.loads(json.dumps({**setting, "steps": arguments.steps}))
+    found = _kept(setting)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+        texts = write_texts(Path(folder) / "texts.txt", sentences[:TEXTS])
+        unseen, cores = sentences[TEXTS:], None if arguments.jobs == 1 else 1
+
+        def run(name: str) -> tuple[str, dict[str, Any]]:
+            out = str(Path(folder) / name)
+            return name, harness.on_cores(cores, measure, name, texts, sts, unseen, arguments.steps, out)
+
+        for name, one in pool.map(run, names):
+            found[name] = one
+            print(table({name: one}), flush=True)
+            if arguments.steps == STEPS:
+                kept = {known: found[known] for known in METHODS if known in found}
+                harness.write_result("methods", {"setting": setting, "methods": kept})
     print(table(found))
-    if arguments.only is None and arguments.steps == STEPS:
-        setting = {"texts": TEXTS, "probe": PROBE, "steps": STEPS, "encoder": ENCODER, "views": VIEWS}
-        harness.write_result("methods", {**setting, "training": TRAINING, "methods": found})
+
+
+def _kept(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the methods of the kept result, if that was measured in the same setting."""
+    path = harness.RESULTS / "methods.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return dict(kept["methods"]) if kept.get("setting") == setting else {}
 
 
 if __name__ == "__main__":

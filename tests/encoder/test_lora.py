@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFT_DEFAULTS
+from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
 from tests.encoder.tiny_architectures import ARCHITECTURES, tiny_encoder_of
@@ -115,6 +116,7 @@ def test_the_pooler_that_no_embedding_uses_is_never_adapted(tiny_encoder):
 
 
 def test_lora_alone_is_trained_and_merging_unfreezes_what_it_froze(tiny_encoder):
+    tiny_encoder.append(Dense(32, 8))
     freeze_layers(tiny_encoder, 1)
     before = {name: one.requires_grad for name, one in tiny_encoder.named_parameters()}
     add_lora(tiny_encoder, rank=1, alpha=1)

@@ -24,7 +24,9 @@ def moco(tiny_model_folder):
     def make(loss=None, **options):
         options = {"momentum": 0.5, "queue_size": 0, **options}
         method = MoCo(load_encoder(tiny_model_folder, dropout=0.0), loss or InfoNCE(T), **options)
-        shift(method.encoder)
+        for moved in (method.encoder, method.projector):
+            if moved is not None:
+                shift(moved)
         return method.double().train()
 
     return make
@@ -106,7 +108,8 @@ def test_keys_of_hard_negatives_are_candidates_beside_the_queue(moco, tiny_encod
 
 
 def test_a_symmetric_loss_is_the_mean_of_both_ways(moco, tiny_encoder, tiny_corpus, earlier):
-    batch = make_batch(tiny_encoder, tiny_corpus[:5], tiny_corpus[5:10], hard=[tiny_corpus[10:15]])
+    groups = [[0], [1], [2], [1], [4]]
+    batch = make_batch(tiny_encoder, tiny_corpus[:5], tiny_corpus[5:10], groups, [tiny_corpus[10:15]])
     method = moco(queue_size=5, symmetric=True)
     method(earlier)
     old = seen(method, earlier)[1][1]
@@ -114,9 +117,10 @@ def test_a_symmetric_loss_is_the_mean_of_both_ways(moco, tiny_encoder, tiny_corp
     assert_close(method.queue.tail(), old, check_dtype=False)  # of positives alone
     queries, keys = seen(method, batch)
     negatives = lists(keys[2], method.queue.tail())
-    met = [[False] * 5 + row for row in shared(batch.groups, earlier.groups)]
-    forth = oracles.info_nce(lists(queries[0]), lists(keys[1]), T, negatives, same_negatives=met)
-    back = oracles.info_nce(lists(queries[1]), lists(keys[0]), T, negatives, same_negatives=met)
+    met = [[False] * 5 + row for row in shared(groups, earlier.groups)]
+    masks = {"same": shared(groups, groups), "same_negatives": met}
+    forth = oracles.info_nce(lists(queries[0]), lists(keys[1]), T, negatives, **masks)
+    back = oracles.info_nce(lists(queries[1]), lists(keys[0]), T, negatives, **masks)
     assert method(batch).loss.item() == pytest.approx((forth + back) / 2, rel=1e-6)
     assert forth != pytest.approx(back, rel=1e-3)
 

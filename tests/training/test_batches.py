@@ -160,7 +160,7 @@ def tables(*sides, view=None):
     for number, rows in enumerate(sides):
         ids = np.repeat(1000 * number + 10 * np.arange(rows), 5).astype(np.int32)
         tokens = TokenRows(ids, offsets_of(np.full(rows, 5)), np.full(len(ids), WORD_START, np.uint8))
-        made.append(Side(tokens, (CLS + number,), (), view or Chain()))
+        made.append(Side(tokens, (50 + number,), (), view or Chain()))
     return made
 
 
@@ -178,7 +178,7 @@ def test_hard_negatives_stand_behind_the_positives_column_by_column_with_their_l
     batch = hard_source().draw(np.array([4, 0, 3]), 0)
     firsts = [batch.tokens.row(place).tolist() for place in range(len(batch.tokens))]
     assert firsts == [
-        [CLS + side, *[1000 * side + 10 * row] * 5] for side in range(4) for row in (4, 0, 3)
+        [50 + side, *[1000 * side + 10 * row] * 5] for side in range(4) for row in (4, 0, 3)
     ]  # fmt: skip
     assert batch.negative_groups.tolist() == [[104, 204], [100, 200], [103, 203]]
     assert batch.groups.tolist() == [[4], [0], [3]]
