@@ -47,7 +47,7 @@ def test_an_update_is_the_formula(momentum):
 
 
 def test_momentum_0_copies_and_momentum_1_never_moves_bit_for_bit():
-    far = [1e6 * weight for weight in weights(linear(1))]  # adding their difference from the others would round
+    far = [1e12 * weight for weight in weights(linear(1))]  # adding their difference from the others would round
     for momentum, followed in ((0.0, weights(linear(2))), (1.0, far)):
         target = nn.Linear(3, 2).double()
         target.load_state_dict(dict(zip(("weight", "bias"), far, strict=True)))
