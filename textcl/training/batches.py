@@ -99,6 +99,10 @@ class PairSource:
             # Behind the texts only stored views may stand.
             if count < len(self.groups) or (count > len(self.groups) and "stored" not in side.stages):
                 raise ShapeError("groups", self.groups.shape, f"({count}, G)")
+        if self.pair is not None and self.hard_negatives:
+            raise ConfigError(
+                "hard_negatives", problem="a pair view makes both sides of one text; it has none of these"
+            )
         labelled = None if self.negative_groups is None else self.negative_groups.shape
         if labelled != ((len(self.groups), len(self.hard_negatives)) if self.hard_negatives else None):
             raise ShapeError("negative_groups", labelled or (), f"({len(self.groups)}, {len(self.hard_negatives)})")

@@ -59,10 +59,6 @@ class Best:
             return False
         return sum(step > self.step for step in self.evaluations) >= self.choice.patience
 
-    def forget_after(self, step: int) -> None:
-        """Drop the evaluations of later steps, which are done again."""
-        self.evaluations = {one: measures for one, measures in self.evaluations.items() if one <= step}
-
     def tidy(self) -> None:
         """Remove the weights of all steps but the best; for when a checkpoint says which that is."""
         best = self._place(self.step) if self.evaluations else None

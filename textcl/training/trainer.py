@@ -22,20 +22,16 @@ from textcl.training.averaging import WeightAverage
 from textcl.training.batches import Batches
 from textcl.training.best import Best
 from textcl.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from textcl.training.health import find_faults, message
 from textcl.training.interrupts import interruptible
 from textcl.training.journal import Journal
 from textcl.training.optimizer import parameter_groups
 from textcl.training.probe import Probe
 from textcl.training.settings import TrainingResult, TrainingSettings
 from textcl.training.step import one_step
+from textcl.training.watch import Unhealthy, Watch, unnamed
 
 Evaluate = Callable[[], Mapping[str, float]]
 _ROLLBACKS = 3
-
-
-class _Unhealthy(Exception):  # noqa: N818 (no error for a user; it becomes one, or a rollback)
-    """Training must not go on from where it is; its text says why, and what to change."""
 
 
 def _silent(text: str) -> None:
@@ -68,7 +64,8 @@ class Trainer:
         warn: Callable[[str], None] = _silent,
     ) -> None:
         self.method, self.batches, self.settings, self.out = method, batches, settings, out
-        self.accelerator, self.evaluate, self.probe, self.warn = accelerator, evaluate, probe, warn
+        self.accelerator, self.evaluate = accelerator, evaluate
+        self.watch = Watch(method, settings.health, probe, warn if accelerator.is_main_process else _silent)
         method.to(accelerator.device)
         groups = parameter_groups(
             method, settings.weight_decay, layer_decay=settings.layer_decay, head_rate=settings.head_rate
@@ -77,7 +74,6 @@ class Trainer:
         self.average = None if settings.average is None else WeightAverage(method.encoder, settings.average)
         self.best = Best(out / "checkpoints", settings.choice)
         self.step = 0
-        self.health_at_begin: dict[str, float] | None = None
         self.rollbacks = 0
 
     def train(self, *, resume: bool = False, progress: Progress = quiet) -> TrainingResult:
@@ -91,7 +87,7 @@ class Trainer:
         if resume:
             self._restore()
         wrapped, optimizer = self.accelerator.prepare(self.method, self.optimizer)
-        kept = (self.step or -1) if resume else None  # the lines of step 0 are written again
+        kept = None if not resume else -1 if self.step == 0 and self.watch.begin is None else self.step
         journal = Journal(self.out, kept) if self.accelerator.is_main_process else None
         try:
             with interruptible(self.accelerator.num_processes == 1) as interrupted:
@@ -101,7 +97,7 @@ class Trainer:
                     while not self._is_done():
                         try:
                             self._run(wrapped, optimizer, journal, interrupted, advance)
-                        except _Unhealthy as found:
+                        except Unhealthy as found:
                             back = self._roll_back(str(found), journal)
                             advance(-back)
         finally:
@@ -111,15 +107,11 @@ class Trainer:
 
     def _begin(self, journal: Journal | None) -> None:
         """Look at the health that all later looks are compared with, and make sure that there is a way back."""
-        if self.settings.health is None:
-            return
-        if self.health_at_begin is None:
-            self.health_at_begin = self._look()
-            if faults := find_faults(self.health_at_begin, self.health_at_begin, self.settings.health.limits):
-                raise PromiseError(f"training cannot start: {message(0, faults, 'take another encoder or other data')}")
+        if self.watch.begin is None:
+            health = self.watch.start()
             if journal is not None:
-                journal.write(0, _named(self.health_at_begin))
-        if self.settings.health.policy == "rollback" and not checkpoints(self.out / "checkpoints"):
+                journal.write(0, health)
+        if self.watch.policy == "rollback" and not checkpoints(self.out / "checkpoints"):
             self._save()
 
     def _is_done(self) -> bool:
@@ -169,7 +161,7 @@ class Trainer:
         """Write the journal, look at the health, evaluate and save where it is time; tell whether it was evaluated.
 
         Raises:
-            _Unhealthy: If the state is none to go on from; nothing is evaluated and saved then.
+            Unhealthy: If the state is none to go on from; nothing is evaluated and saved then.
             KeyboardInterrupt: If a stop was asked for, after all of it.
         """
         settings, last = self.settings, self.step == self.settings.steps
@@ -178,19 +170,17 @@ class Trainer:
             for every in (settings.log_every, settings.save_every, settings.evaluate_every)
         )
         evaluate = (evaluate or last) and (self.evaluate is not None or settings.choice.by is not None)
-        look = settings.health is not None and self.step % settings.health.every == 0
+        look = self.watch.is_due(self.step)
         if not (log or save or evaluate or look or last or interrupted):
             return False
         numbers = {name: value.item() for name, value in values.items()}  # the only place that waits for the device
-        self._check_finite(numbers["loss"], weights=save or last or evaluate or look)
-        if settings.health is not None and (look or save or evaluate or last or interrupted):
-            health = self._look()
-            numbers |= _named(health)
-            if journal is not None and all(math.isfinite(value) for value in numbers.values()):
-                journal.write(self.step, numbers)
-            self._judge(health)
-        elif journal is not None:
+        look = look or save or evaluate or last or interrupted
+        self.watch.check_finite(self.step, numbers["loss"], weights=look)
+        numbers |= self.watch.look(self.step) if look else {}
+        if journal is not None and all(map(math.isfinite, numbers.values())):
             journal.write(self.step, numbers)
+        if look:
+            self.watch.judge(self.step, numbers)
         if evaluate:
             self._evaluate(journal, numbers)
         if save or interrupted:
@@ -199,27 +189,6 @@ class Trainer:
             raise KeyboardInterrupt
         return evaluate
 
-    def _look(self) -> dict[str, float]:
-        """Return the health on the first process's numbers, so that all processes judge alike."""
-        assert self.probe is not None
-        found = [self.probe(self.method, self.step)]
-        broadcast_object_list(found)
-        return found[0]
-
-    def _judge(self, health: dict[str, float]) -> None:
-        """Warn of a collapse, or raise `_Unhealthy`, as the policy has it."""
-        settings, begin = self.settings.health, self.health_at_begin
-        assert settings is not None
-        assert begin is not None
-        faults = find_faults(health, begin, settings.limits)
-        if not faults:
-            return
-        said = message(self.step, faults, self.method.advice)
-        if settings.policy != "warn":
-            raise _Unhealthy(said)
-        if self.accelerator.is_main_process:
-            self.warn(said)
-
     def _roll_back(self, said: str, journal: Journal | None) -> int:
         """Return to the last checkpoint with half the learning rate; return how many steps that undoes.
 
@@ -227,8 +196,7 @@ class Trainer:
             PromiseError: If the policy is another, or this has been done often enough.
         """
         found = checkpoints(self.out / "checkpoints")
-        policy = None if self.settings.health is None else self.settings.health.policy
-        if policy != "rollback" or not found:
+        if self.watch.policy != "rollback" or not found:
             raise PromiseError(f"training stopped: {said}, then start again")
         if self.rollbacks == _ROLLBACKS:
             raise PromiseError(f"training stopped after {_ROLLBACKS} rollbacks: {said}, then start again")
@@ -240,16 +208,8 @@ class Trainer:
         if journal is not None:
             journal.rewind(self.step)
             journal.write(self.step, {"rollbacks": rollbacks})
-            self.warn(f"{said}; back at step {self.step}, with {0.5**rollbacks:g} of the learning rate")
+            self.watch.warn(f"{said}; back at step {self.step}, with {0.5**rollbacks:g} of the learning rate")
         return reached - self.step
-
-    def _check_finite(self, loss: float, *, weights: bool) -> None:
-        """Raise `_Unhealthy` for a run that diverged, before its weights take the place of good ones."""
-        what = None if math.isfinite(loss) else f"the loss is {loss}"
-        if what is None and weights and not all(one.isfinite().all() for one in self.method.parameters()):
-            what = "a weight is no finite number"
-        if what is not None:
-            raise _Unhealthy(f"{what} at step {self.step}; {self.method.advice}")
 
     def _averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the encoder has the weights that the run would leave."""
@@ -261,7 +221,7 @@ class Trainer:
             with self._averaged():
                 measures = {} if self.evaluate is None else dict(self.evaluate())
                 journal.write(self.step, measures)
-                measures |= {name.removeprefix(_HEALTH): number for name, number in numbers.items() if _HEALTH in name}
+                measures |= unnamed(numbers)
                 if measures:
                     self.best.add(self.step, measures, self.method.encoder)
         self.accelerator.wait_for_everyone()
@@ -271,7 +231,7 @@ class Trainer:
             facts = {
                 "evaluations": {str(step): measures for step, measures in self.best.evaluations.items()},
                 "run": self._fixed_facts(),
-                "health_at_begin": self.health_at_begin,
+                "health_at_begin": self.watch.begin,
                 "rollbacks": self.rollbacks,
             }
             save_checkpoint(self.out / "checkpoints", self.step, self._parts(), facts)
@@ -300,7 +260,7 @@ class Trainer:
                 said = ", ".join(f"{facts['run'][name]} {name}, now {self._fixed_facts()[name]}" for name in odd)
                 raise ArtifactError(found[-1], f"cannot continue: it had {said}")
             self.step, self.rollbacks = int(facts["step"]), int(facts["rollbacks"])
-            self.health_at_begin = facts["health_at_begin"]
+            self.watch.begin = facts["health_at_begin"]
             self.best.evaluations = {int(step): measures for step, measures in facts["evaluations"].items()}
 
     def _finish(self) -> TrainingResult:
@@ -313,14 +273,6 @@ class Trainer:
             kept = self.best.step
             self.best.load(self.method.encoder)
         return TrainingResult(self.step, kept, self.best.evaluations)
-
-
-_HEALTH = "health/"
-
-
-def _named(health: Mapping[str, float]) -> dict[str, float]:
-    """Return the measures as the journal calls them."""
-    return {f"{_HEALTH}{name}": value for name, value in health.items()}
 
 
 def _start_worker(number: int) -> None:  # noqa: ARG001 (torch's signature)
