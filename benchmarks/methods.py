@@ -15,6 +15,7 @@ import argparse
 import gzip
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,7 +126,7 @@ def main() -> None:
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument("--only", help="some methods, by commas; the others' kept results stay")
     made.add_argument("--steps", type=int, default=STEPS, help="another number is printed, not kept")
-    made.add_argument("--jobs", type=int, default=1, help="methods at a time; more than one have one core each")
+    made.add_argument("--jobs", type=int, default=1, help="methods at a time; more than one have one thread each")
     arguments = made.parse_args()
     sts = str(harness.data_folder(arguments, "stsb") / "sts.tsv.gz")
     sentences = read_sentences(arguments, TEXTS + PROBE)
@@ -135,11 +136,13 @@ def main() -> None:
     found = _kept(setting)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         texts = write_texts(Path(folder) / "texts.txt", sentences[:TEXTS])
-        unseen, cores = sentences[TEXTS:], None if arguments.jobs == 1 else 1
+        unseen = sentences[TEXTS:]
+        if arguments.jobs > 1:
+            os.environ["OMP_NUM_THREADS"] = "1"
 
         def run(name: str) -> tuple[str, dict[str, Any]]:
             out = str(Path(folder) / name)
-            return name, harness.on_cores(cores, measure, name, texts, sts, unseen, arguments.steps, out)
+            return name, harness.on_cores(None, measure, name, texts, sts, unseen, arguments.steps, out)
 
         for name, one in pool.map(run, names):
             found[name] = one
