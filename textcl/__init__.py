@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
     from textcl.assemble.searching import Searcher, build_index, encode, open_searcher
+    from textcl.assemble.seeds import SeedRuns, train_seeds
     from textcl.assemble.training import Run, train
     from textcl.corpus.collection import Collection, read_collection
     from textcl.encoder.load import load_encoder
@@ -27,6 +28,7 @@ _HOMES = {
     "MissingExtraError": "textcl.errors",
     "Run": "textcl.assemble.training",
     "Searcher": "textcl.assemble.searching",
+    "SeedRuns": "textcl.assemble.seeds",
     "ShapeError": "textcl.errors",
     "TextclError": "textcl.errors",
     "build_index": "textcl.assemble.searching",
@@ -38,6 +40,7 @@ _HOMES = {
     "read_collection": "textcl.corpus.collection",
     "read_recipe": "textcl.recipe.reading",
     "train": "textcl.assemble.training",
+    "train_seeds": "textcl.assemble.seeds",
 }
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "MissingExtraError",
     "Run",
     "Searcher",
+    "SeedRuns",
     "ShapeError",
     "TextclError",
     "build_index",
@@ -60,6 +64,7 @@ __all__ = [
     "read_collection",
     "read_recipe",
     "train",
+    "train_seeds",
 ]
 
 
