@@ -79,6 +79,7 @@ def test_faults_of_several_components_come_together(refused, recipe):
         ("method.temperature={learned: 5.0}", "method.temperature.learned: expected a number in [0.01, 1.0], got 5.0"),
         ("encoder.freeze_layers=3", "encoder.freeze_layers: expected a number of layers in 0 … 2, got 3"),
         ("encoder.lora={rank: 0}", "encoder.lora.rank: expected a rank of at least 1, got 0"),
+        ("encoder={lora: {rank: 2}, freeze_layers: 1}", "encoder: freeze_layers and lora exclude each other: "),
         ("training.average=1.0", "training.average: expected a share in [0, 1), got 1.0"),
         ("training.layer_decay=0.0", "training.layer_decay: expected a factor in (0, 1], got 0.0"),
         ("training.health.policy=shrug", "training.health.policy: expected 'warn', 'stop' or 'rollback', got 'shrug'"),

@@ -42,6 +42,14 @@ class EncoderRecipe(StrictModel):
     freeze_layers: int | None = Field(None, description="lowest layers that stay, the token embeddings with them")
     lora: LoraRecipe | None = Field(None, description="train small matrices instead of the weights (extra: lora)")
 
+    @model_validator(mode="after")
+    def _one_way_to_freeze(self) -> EncoderRecipe:
+        if self.lora is not None and self.freeze_layers is not None:
+            raise ValueError(
+                "freeze_layers and lora exclude each other: lora freezes every weight and trains beside it"
+            )
+        return self
+
 
 class Columns(StrictModel):
     """Which columns are the two sides of a pair."""
