@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.views.test_apertium import installed
+from textcl.recipe.methods import METHODS
 from textcl.recipe.views import TAGGED_MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -88,32 +89,44 @@ def test_the_commands_on_views_run_one_after_the_other(folder):
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs(folder):
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert code is not None
-    done = run([sys.executable, "-c", code[1]], folder)
+@pytest.mark.parametrize(("place", "printed"), [(0, "train_loss"), (1, '"ndcg@10"')])
+def test_the_python_of_the_readme_runs(folder, place, printed):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    done = run([sys.executable, "-c", blocks[place]], folder)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert '"ndcg@10"' in done.stdout.replace("'", '"')
+    assert printed in done.stdout.replace("'", '"')
 
 
 @pytest.mark.slow
 def test_the_recipes_of_the_readme_are_sound(folder):
-    views, whole = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    for name, text in (("views", f"data: {{train: sentences.txt.gz}}\n{views}"), ("whole", whole)):
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    *parts, whole = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    recipes = dict(zip(("views", "method", "options"), parts, strict=True)) | {"whole": whole}
+    for name, text in recipes.items():
+        data = "" if name == "whole" else "data: {train: sentences.txt.gz}\n"
+        (folder / f"{name}.yaml").write_text(data + text, encoding="utf-8")
     checked = {
         name: run([sys.executable, "-m", "textcl", "recipe", "check", f"{name}.yaml", "--json"], folder)
-        for name in ("views", "whole")
+        for name in recipes
     }
     for done in checked.values():
         assert done.returncode == 0, done.stderr
     assert json.loads(checked["views"].stdout)["views"]["second"][0]["min_similarity"] == 0.8
+    assert json.loads(checked["method"].stdout)["method"]["temperature"]["most"] == 0.2
+    assert json.loads(checked["options"].stdout)["development"]["by"] == "spearman"
     assert json.loads(checked["whole"].stdout)["views"]["second"][1]["rate"] == 0.15
 
 
 def test_every_view_of_a_recipe_is_in_the_readme():
     section = README.split("## Views")[1].split("```yaml")[0]
     named = {name for name, model in TAGGED_MODELS.items() if model is not None} - {"apertium", "marian", "ramp"}
+    assert [name for name in sorted(named) if f"`{name}`" not in section] == []
+
+
+def test_every_method_of_a_recipe_is_in_the_readme():
+    section = README.split("## Methods")[1].split("```yaml")[0]
+    named = set(METHODS) - {"scheduled", "learned"}
+    assert len(named) == 9
     assert [name for name in sorted(named) if f"`{name}`" not in section] == []
 
 
@@ -169,6 +182,27 @@ def test_the_speed_of_the_views_is_the_measured_one_and_what_was_promised():
     ]
     assert waited < 0.02
     assert f"waits {100 * waited:.2f} % of its time" in README
+
+
+def test_the_table_of_methods_is_the_measured_one():
+    measured, costs = result("methods"), result("methods_cost")["methods"]
+    rows = {name: one["after"] for name, one in measured["methods"].items()}
+    assert {"simclr", "simcse", "moco", "byol", "simsiam", "barlow_twins", "vicreg", "pairs"} <= rows.keys()
+    for name, one in {"before": measured["methods"]["pairs"]["before"], **rows}.items():
+        numbers = f"{one['sts_dev_spearman']:.4f} | {one['info_nce']:.3f} | {one['effective_rank']:.0f}"
+        numbers += f" | {one['uniformity']:.2f} | {one['alignment']:.2f} |"
+        if name in costs:
+            numbers += f" {costs[name]['times_pairs']['median']:.2f} | {costs[name]['peak_mib']:,.0f} |"
+        assert f"| {name} | {numbers}" in README
+
+
+def test_every_method_trained_300_steps_in_health_and_lowered_the_loss_on_unseen_pairs():
+    measured = result("methods")
+    assert (measured["setting"]["steps"], measured["setting"]["texts"]) == (300, 20_000)
+    for name, one in measured["methods"].items():
+        assert one["steps"] == 300, name
+        assert one["rank_share"] >= 0.5, name
+        assert one["after"]["info_nce"] < one["before"]["info_nce"], name
 
 
 def test_what_back_translations_keep_is_the_measured_one():
