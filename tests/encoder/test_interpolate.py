@@ -58,6 +58,14 @@ def test_buffers_of_floats_are_mixed_and_of_whole_numbers_stay(tiny_encoder):
     assert encoder[0].count.item() == 8
 
 
+def test_a_base_of_another_precision_is_brought_to_the_encoder_s(tiny_encoder):
+    encoder = trained_from(tiny_encoder)
+    expected = copy.deepcopy(encoder)
+    interpolate(expected, tiny_encoder, 0.5)
+    interpolate(encoder, tiny_encoder.double(), 0.5)
+    assert fingerprint_encoder(encoder) == fingerprint_encoder(expected)
+
+
 def test_weights_stay_trainable(tiny_encoder):
     encoder = trained_from(tiny_encoder)
     interpolate(encoder, tiny_encoder, 0.5)

@@ -22,6 +22,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "distilbert": ("DistilBert", {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 16}),
     "modernbert": ("ModernBert", {**_BERT, **_SPECIAL}),
     "deberta": ("DebertaV2", {**_DEBERTA, "norm_rel_ebd": "layer_norm", "conv_kernel_size": 3}),
+    "deberta 1": ("Deberta", {**_BERT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
     "qwen3": ("Qwen3", {**_BERT, "num_key_value_heads": 1, "head_dim": 8}),
     "t5": ("T5", {**_T5, "num_layers": 3}),
     "t5 of 2 layers": ("T5", {**_T5, "num_layers": 2}),  # each with a list of as many parts

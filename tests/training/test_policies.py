@@ -204,6 +204,25 @@ def test_a_run_that_was_rolled_back_resumes_to_the_same_bits(start, tiny_model_f
     assert read_journal(resumed.out / "journal.jsonl") == read_journal(whole.out / "journal.jsonl")
 
 
+@pytest.mark.parametrize("policy", ["stop", "rollback"])
+def test_a_run_killed_before_its_first_checkpoint_has_one_begin_in_its_journal(start, tiny_model_folder, policy):
+    settings = {"steps": 3, "log_every": 1, "evaluate_every": 1, "policy": policy}
+    whole, stopped = (start(fresh_method("pairs", tiny_model_folder), **settings) for _run in range(2))
+    whole.evaluate = lambda: {"ndcg@10": 0.0}
+    whole.train()
+
+    def stop():
+        raise StoppedError
+
+    stopped.evaluate = stop
+    with pytest.raises(StoppedError):
+        stopped.train()
+    resumed = start(fresh_method("pairs", tiny_model_folder), out=stopped.out, **settings)
+    resumed.evaluate = whole.evaluate
+    resumed.train(resume=True)
+    assert read_journal(resumed.out / "journal.jsonl") == read_journal(whole.out / "journal.jsonl")
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_method_resumes_to_the_bits_of_a_run_that_never_stopped(start, tiny_model_folder, name):
     settings = {

@@ -72,7 +72,6 @@ class WeightAverage:
         """Return the averages by name, not copied, and the number of updates."""
         return {"updates": self.updates, "averages": self._averages}
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the averages of another run of the same module.
 
