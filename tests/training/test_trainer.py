@@ -167,6 +167,26 @@ def test_checkpoints_are_written_at_their_steps(start):
     assert not (never.out / "checkpoints").exists()
 
 
+class Told(SimCLR):
+    """Keeps what it is told before and after each update."""
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.told = []
+
+    def before_update(self, progress):
+        self.told.append(progress)
+
+    def after_update(self, step):
+        self.told.append(step)
+
+
+def test_a_method_is_told_how_far_the_run_is_before_each_update_and_its_number_after(start, tiny_model_folder):
+    method = new_simclr(tiny_model_folder, kind=Told)
+    start(method=method, steps=5, accumulate_steps=2).train()
+    assert method.told == [0.0, 1, 0.25, 2, 0.5, 3, 0.75, 4, 1.0, 5]
+
+
 class Scripted:
     """An evaluation that returns given scores one after the other, and remembers the weights that it saw."""
 

@@ -22,13 +22,12 @@ class Probe:
 
     @torch.no_grad()
     def __call__(self, method: Method, step: int) -> dict[str, float]:
-        """Return the health of the method's encoder after optimizer step `step`, and of what the method keeps."""
-        training = method.training
+        """Return the health of the method's encoder after optimizer step `step`, and of what the method keeps.
+
+        The method is in evaluation mode afterwards; each step of training sets its own.
+        """
         method.eval()
-        try:
-            first, second = method.embed(self.batch.tokens_of(0, 2)).chunk(2)
-        finally:
-            method.train(training)
+        first, second = method.embed(self.batch.tokens_of(0, 2)).chunk(2)
         return {**measure_health(first, second), **method.measures(step)}
 
 
