@@ -76,7 +76,9 @@ def test_hard_negatives_belong_to_methods_that_look_at_them(work, capsys):
     sets = ["--set", "data.train=triplets.jsonl", *as_set("byol")]
     columns = "data.columns={anchor: anchor, positive: positive, hard_negatives: [other]}"
     assert run(["train", "recipe.yaml", *sets, "--set", columns]) == 2
-    fault = "data.columns.hard_negatives: the method byol takes none; leave them out, or use pairs, simcse or moco"
+    fault = (
+        "data.columns.hard_negatives: the method byol takes none; leave them out, or use pairs, siglip, simcse or moco"
+    )
     assert capsys.readouterr().err.strip().splitlines()[-1] == f"textcl: {fault}"
 
 
@@ -146,6 +148,7 @@ def test_lora_and_shares_go_together(work):
     [
         ("{by: ndgc@10, sts: graded.tsv}", "development.by: expected one of spearman, alignment, uniformity,"),
         ("{collection: dev, measures: [ndgc@10]}", "development.measures"),
+        ("{sts: graded.tsv, by: gap, interpolate: [0.5]}", "recipe: development.by chooses the share too, so with"),
         ("{sts: none.tsv}", "none.tsv: no such file"),
         ("{}", "recipe: development needs a collection, an sts file, or in `by` a measure of the run's health"),
         ("{by: uniformity, interpolate: [0.5]}", "recipe: development.interpolate needs a collection or an sts file"),
@@ -157,6 +160,12 @@ def test_development_that_cannot_choose_is_refused(work, capsys, chosen, fault):
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith(f"textcl: {fault}")
     assert not (work / "run").exists()
+
+
+def test_a_measure_of_the_health_cannot_choose_where_nobody_looks(work, capsys):
+    assert train("run", "development={by: gap}", "training.evaluate_every=2", "training.health=null") == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == "textcl: development.by: gap is a measure of training.health, which is null"
 
 
 def test_several_seeds_are_summarised_and_continued(work, capsys):
@@ -182,6 +191,42 @@ def test_several_seeds_are_summarised_and_continued(work, capsys):
     assert "seed 3: complete" in shown.err
     assert "seed 4: complete" not in shown.err
     assert "3 seeds, 3 to 5: seeds" in shown.out
+
+
+def test_seeds_of_another_recipe_are_not_mixed_in(work, capsys):
+    assert train("seeds", more=["--seeds", "2"]) == 0
+    assert train("seeds", "training.learning_rate=0.1", more=["--seeds", "3", "--resume"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("textcl: seeds/seed-0/recipe.yaml: differs from the recipe given")
+    assert not (work / "seeds" / "seed-2").exists()
+    assert train("seeds", "training.learning_rate=0.1", more=["--seeds", "2", "--force"]) == 0
+    assert "learning_rate: 0.1" in (work / "seeds" / "seed-1" / "recipe.yaml").read_text()
+
+
+def test_a_plain_run_is_no_folder_of_seeds(work, capsys):
+    assert train("run") == 0
+    assert train("run", more=["--seeds", "2", "--resume"]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("textcl: run")
+    assert not (work / "run" / "seed-0").exists()
+    assert train("run", more=["--seeds", "2", "--force"]) == 0
+    assert not (work / "run" / "journal.jsonl").exists()
+
+
+def test_seeds_report_the_model_that_is_left(work, capsys):
+    """With shares of weights that is a mixture, and not the step that was kept."""
+    sets = ["training.learning_rate=0.3", "training.health=null", "training.clip_norm=null"]
+    shares = "development={collection: dev, keep: last, interpolate: [0.0]}"
+    assert train("seeds", *sets, shares, more=["--seeds", "2", "--json"]) == 0
+    measures = json.loads(capsys.readouterr().out)["measures"]["development ndcg@10"]
+    facts = [json.loads((work / f"seeds/seed-{seed}/manifest.json").read_text()) for seed in (0, 1)]
+    mixed = [one["interpolation"] for one in facts]
+    assert measures["values"] == [one["measures"][f"{one['share']:g}"]["ndcg@10"] for one in mixed]
+    assert measures["values"] != [one["development"]["4"]["ndcg@10"] for one in facts]
+
+
+def test_development_is_measured_at_the_last_step_at_least(work):
+    assert train("run", "development={sts: graded.tsv, keep: last}") == 0
+    assert list(values(work / "run", "spearman")) == [4]
 
 
 @pytest.mark.parametrize("seeds", ["1", "0", "-3"])

@@ -39,7 +39,7 @@ def test_terms_of_all_embeddings_are_added_with_their_weights_and_shown_without(
     method = pairs(uniformity=0.5, distillation=2.0)
     anchors, positives = map(lists, sides_of(method.encoder, batch))
     frozen = lists(*sides_of(load_encoder(tiny_model_folder).double(), batch))
-    spread = oracles.uniformity([*anchors, *positives], 3.0)
+    spread = (oracles.uniformity(anchors, 3.0) + oracles.uniformity(positives, 3.0)) / 2
     kept = oracles.similarity_distillation([*anchors, *positives], frozen, 0.2)
     output = method(batch)
     plain = oracles.info_nce(anchors, positives, 0.1)
@@ -105,7 +105,7 @@ def test_a_term_that_needs_no_encoder_has_nothing_fixed(pairs, batch):
 
 def test_a_regulariser_is_its_loss_times_nothing():
     rows = torch.randn(5, 3, dtype=torch.float64)
-    assert_close(Regulariser(7.0, Uniformity(2.0))(rows).item(), oracles.uniformity(rows.tolist(), 2.0))
+    assert_close(Regulariser(7.0, Uniformity(2.0))([rows]).item(), oracles.uniformity(rows.tolist(), 2.0))
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan])

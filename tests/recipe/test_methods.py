@@ -38,6 +38,7 @@ KEYS = {
     "predictor": ({}, {"predictor": {"hidden": 12}}),
     "stop_gradient": ({}, {"stop_gradient": False}),
     "off_diagonal_weight": ({}, {"off_diagonal_weight": 0.5}),
+    "scale": ({}, {"scale": 0.01}),
     "invariance": ({}, {"invariance": 1.0}),
     "variance": ({}, {"variance": 1.0}),
     "covariance": ({}, {"covariance": 20.0}),

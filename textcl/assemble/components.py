@@ -141,7 +141,7 @@ def _check_negatives(recipe: Recipe, method: Method | None) -> None:
     """Raise ConfigError if there are hard negatives that nobody would look at."""
     columns = recipe.data.columns
     if method is not None and columns is not None and columns.hard_negatives and not method.takes_hard_negatives:
-        problem = f"the method {recipe.method.name} takes none; leave them out, or use pairs, simcse or moco"
+        problem = f"the method {recipe.method.name} takes none; leave them out, or use pairs, siglip, simcse or moco"
         raise ConfigError("columns.hard_negatives", problem=problem)
 
 

@@ -80,6 +80,8 @@ def read_development(recipe: Recipe, evaluated: Collection | None) -> Developmen
     development = Development(collection, chosen.measures, pairs)
     watched = MEASURES if recipe.training.health is not None else ()
     if chosen.by is not None and chosen.by not in (*development.names, *watched):
+        if chosen.by in MEASURES:
+            raise ConfigError("development.by", problem=f"{chosen.by} is a measure of training.health, which is null")
         raise ConfigError("development.by", chosen.by, f"one of {', '.join((*development.names, *watched))}")
     return development
 
@@ -114,7 +116,7 @@ def interpolate_best(
         found[share] = measure(encoder)
 
     def worth(share: float) -> float:
-        name = by if by in found[share] else next(iter(found[share]))
+        name = by or next(iter(found[share]))
         return -found[share][name] if name in LOWER_IS_BETTER else found[share][name]
 
     best = max(found, key=worth)

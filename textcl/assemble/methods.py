@@ -122,7 +122,7 @@ def _barlow_twins(
     recipe: BarlowTwinsRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int
 ) -> Method:
     return BarlowTwins(
-        encoder, BarlowTwinsLoss(recipe.off_diagonal_weight), _projector(recipe.projector, encoder), added
+        encoder, BarlowTwinsLoss(recipe.off_diagonal_weight, recipe.scale), _projector(recipe.projector, encoder), added
     )
 
 

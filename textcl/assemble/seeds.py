@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textcl.artifacts import check_target, next_numbered, read_manifest, write_whole
+from accelerate import PartialState
+
+from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
 from textcl.assemble.evaluating import Say, silent
 from textcl.assemble.training import RUN_KIND, RUN_VERSION, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
@@ -16,7 +19,10 @@ from textcl.evaluation.seeds import SeedSummary, summarise_seeds
 from textcl.progress import Progress, quiet
 from textcl.recipe.models import Recipe
 from textcl.recipe.reading import read_recipe
+from textcl.training.health import MEASURES
 from textcl.training.journal import read_journal
+
+_KIND, _VERSION = "seeds", 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class SeedRuns:
         seeds: Their numbers.
         summaries: Mean, deviation and interval over the seeds of every measure: as the run was evaluated (`ndcg@10`),
             how much that was more than before (`ndcg@10 change`), what chose on the way (`development spearman`), and
-            the health at the last look (`health/effective_rank`).
+            the health at the last look up to the step that was kept (`health/effective_rank`).
     """
 
     folder: Path
@@ -76,19 +82,18 @@ def train_seeds(
     if resume and out is None:
         raise ConfigError("out", problem="--resume needs --out, the folder of the runs to continue")
     folder = next_numbered(Path("runs"), "seeds") if out is None else Path(out)
-    if not resume:
-        check_target(folder, force=force)
-    elif not folder.is_dir():
-        raise ArtifactError(folder, "no runs to continue here; start them without --resume")
+    if PartialState().is_main_process:
+        _open(folder, resume=resume, force=force)
+    PartialState().wait_for_everyone()
     numbers = tuple(recipe.seed + number for number in range(seeds))
     for number in numbers:
-        own = folder / f"seed-{number}"
-        if resume and (own / "manifest.json").is_file():
+        own, seeded = folder / f"seed-{number}", recipe.model_copy(update={"seed": number})
+        started = (own / "recipe.yaml").is_file()
+        if (own / "manifest.json").is_file():
+            _check_recipe(own / "recipe.yaml", seeded)
             say(f"seed {number}: complete")
             continue
         say(f"seed {number}")
-        started = resume and (own / "recipe.yaml").is_file()
-        seeded = recipe.model_copy(update={"seed": number})
         try:
             train(seeded, out=own, resume=started, force=not started, progress=progress, say=say)
         except PromiseError as error:
@@ -99,6 +104,29 @@ def train_seeds(
     return found
 
 
+def _open(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make the folder of new runs, or make sure that it is one of runs to continue."""
+    if resume:
+        if not folder.is_dir():
+            raise ArtifactError(folder, "no runs to continue here; start them without --resume")
+        read_manifest(folder, _KIND, _VERSION)
+        return
+    check_target(folder, force=force)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    write_manifest(folder, _KIND, _VERSION, {})
+
+
+def _check_recipe(path: Path, recipe: Recipe) -> None:
+    """Raise ArtifactError if a complete run was made by another recipe; what `auto` chose aside."""
+    kept = read_recipe(path)
+    precision = recipe.training.precision
+    kept = kept.model_copy(update={"training": kept.training.model_copy(update={"precision": precision})})
+    if kept != recipe:
+        raise ArtifactError(path, "differs from the recipe given; continue with the same one, or name another --out")
+
+
 def _measured(folder: Path) -> dict[str, float]:
     """Return every number that a complete run reports."""
     facts = read_manifest(folder, RUN_KIND, RUN_VERSION)
@@ -107,11 +135,12 @@ def _measured(folder: Path) -> dict[str, float]:
         evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         found |= {name: one["mean"] for name, one in evaluation["after"].items()}
         found |= {f"{name} change": one["difference"] for name, one in evaluation["difference"].items()}
-    kept = facts["development"].get(str(facts["kept_step"]), {})
-    found |= {f"development {name}": value for name, value in kept.items()}
-    journal = read_journal(folder / "journal.jsonl")
-    found |= {line["name"]: line["value"] for line in journal if line["name"].startswith("health/")}
-    return found
+    kept, mixed = facts["kept_step"], facts["interpolation"]
+    chosen = facts["development"].get(str(kept), {}) if mixed is None else mixed["measures"][f"{mixed['share']:g}"]
+    found |= {f"development {name}": value for name, value in chosen.items() if name not in MEASURES}
+    journal = [line for line in read_journal(folder / "journal.jsonl") if line["name"].startswith("health/")]
+    looked = max((line["step"] for line in journal if line["step"] <= kept), default=0)
+    return found | {line["name"]: line["value"] for line in journal if line["step"] == looked}
 
 
 def _by_measure(runs: list[dict[str, float]]) -> dict[str, list[float]]:

@@ -186,8 +186,10 @@ def _read_collection(recipe: Recipe) -> Collection | None:
 def _on_the_way(recipe: Recipe, parts: Components, development: Development | None, steps: int) -> Evaluate | None:
     """Return the callable that measures the encoder on the way, or None where the last step is the only one asked."""
     every = recipe.training.evaluate_every
-    if development is None or not development.names or every is None or every > steps:
+    if development is None or not development.names:
         return None
+    if recipe.development is None and (every is None or every > steps):
+        return None  # the evaluation behind the last step says it
     return lambda: development.measure(parts.encoder)
 
 
@@ -214,13 +216,17 @@ def _tell(
     for note in texts.notes:
         say(note)
     if longer:
-        total = count if single else 2 * count
+        total = count if single else (2 + len(texts.hard_negatives)) * count
         say(
             f"{longer} of {total} training texts are longer than {parts.encoder.max_seq_length} tokens; "
             "what their views leave beyond that is cut"
         )
     if collection is not None:
-        say(leak_note([texts.anchors] if single else [texts.anchors, texts.positives], collection))
+        say(
+            leak_note(
+                [texts.anchors] if single else [texts.anchors, texts.positives, *texts.hard_negatives], collection
+            )
+        )
         if missing := missing_note(collection):
             say(missing)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class StockTrainerLoss(nn.Module):
     """A loss of this package, as SentenceTransformerTrainer calls one.
 
-    InfoNCE and Sigmoid take the dataset's columns as anchor, positive and any number of hard negatives; Uniformity and
-    SimilarityDistillation take the texts of all columns; any other loss takes two columns. Matryoshka takes what the
-    loss in it takes.
+    InfoNCE and Sigmoid take the dataset's columns as anchor, positive and any number of hard negatives; Uniformity is
+    the mean over columns, and SimilarityDistillation takes the texts of all of them; any other loss takes two columns.
+    Matryoshka takes what the loss in it takes.
 
     That trainer hands over tokens without texts, so equal texts in a batch cannot be seen and are negatives of each
     other here: give it the batch sampler NO_DUPLICATES. It saves the encoder alone, so that a learned temperature or
@@ -48,7 +48,7 @@ class StockTrainerLoss(nn.Module):
             inner = inner.loss
         _check_frozen(model, frozen, wanted=isinstance(inner, SimilarityDistillation))
         self._contrastive = isinstance(inner, InfoNCE | Sigmoid)
-        self._of_all_rows = isinstance(inner, Uniformity | SimilarityDistillation)
+        self._of_columns, self._of_all_rows = isinstance(inner, Uniformity), isinstance(inner, SimilarityDistillation)
         self.model, self.loss = model, loss  # the trainer looks for a child called `model`, to wrap it
         self.frozen = None if frozen is None else frozen.requires_grad_(False).eval()
 
@@ -74,6 +74,8 @@ class StockTrainerLoss(nn.Module):
         columns = _embed(self.model, features)
         given: list[Tensor | None] = [*columns]
         kept: dict[str, Tensor] = {}
+        if self._of_columns:  # a row does not meet its own pair
+            return torch.stack([self.loss(column) for column in columns]).mean()
         if self._of_all_rows:
             given = [torch.cat(columns)]
         elif self._contrastive:
@@ -86,7 +88,7 @@ class StockTrainerLoss(nn.Module):
     def _check_columns(self, count: int) -> None:
         if self._contrastive and count < 2:
             raise ConfigError("columns", count, "at least 2 text columns, anchor and positive")
-        if not (self._contrastive or self._of_all_rows) and count != 2:
+        if not (self._contrastive or self._of_columns or self._of_all_rows) and count != 2:
             raise ConfigError("columns", count, "2 text columns")
 
 

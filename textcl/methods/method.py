@@ -158,7 +158,7 @@ class Method(nn.Module, ABC):
         output = self.objective(gathered)
         loss, diagnostics = output.loss, dict(output.diagnostics)
         for name, one in self.regularisers.items():
-            value = one(torch.cat(gathered.sides), [torch.cat(gathered.fixed[name])] if name in fixed else [])
+            value = cast(Regulariser, one)(gathered.sides, gathered.fixed.get(name))
             loss = loss + cast(Regulariser, one).weight * value
             diagnostics[name] = value.detach()
         return MethodOutput(loss, diagnostics)

@@ -19,6 +19,8 @@ from textcl.methods.regularisers import Regulariser
 class MoCo(Method):
     """InfoNCE of queries among the batch's own keys, its hard negatives' keys, and the queue.
 
+    The paper has the queue alone as negatives; the other keys of the batch are the newest ones, and are at hand.
+
     The trained encoder makes the queries (the anchors), the momentum encoder the keys (the positives), so that a step
     trains on half of the rows. Rows that share a label are no negatives of each other, in the queue as in the batch:
     a row that comes again does not meet its own old key there.

@@ -17,6 +17,9 @@ from textcl.errors import ConfigError
 class Regulariser(nn.Module):
     """A loss of the batch's embeddings, times a weight.
 
+    Without `frozen` it is the mean of the loss over the sides, so that a row does not meet its own pair: uniformity is
+    meant so (Wang and Isola, 2020, arXiv:2005.10242, section 4.1). With `frozen` all rows are compared with each other.
+
     Args:
         weight: At least 0.
         loss: Maps (n, D) embeddings to a scalar; with `frozen`, those and (n, F) embeddings that stay.
@@ -42,7 +45,9 @@ class Regulariser(nn.Module):
         """Return the frozen encoder's (n, F) embeddings, or None without one."""
         return None if self.frozen is None else forward_rows(self.frozen, tokens)
 
-    def forward(self, embeddings: Tensor, fixed: Sequence[Tensor] = ()) -> Tensor:
-        """Return the unweighted term for (n, D) embeddings and, with `frozen`, its (n, F)."""
-        value: Tensor = self.term(embeddings, *fixed)
+    def forward(self, sides: Sequence[Tensor], fixed: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the unweighted term for the (N, D) embeddings of each side and, with `frozen`, its (N, F)."""
+        if fixed is None:
+            return torch.stack([self.term(side) for side in sides]).mean()
+        value: Tensor = self.term(torch.cat(tuple(sides)), torch.cat(tuple(fixed)))
         return value

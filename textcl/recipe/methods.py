@@ -167,6 +167,7 @@ class BarlowTwinsRecipe(_Method):
 
     name: Literal["barlow_twins"]
     off_diagonal_weight: float = Field(0.005, description="weight of what is redundant")
+    scale: float = Field(1.0, description="factor of the loss, a sum over all pairs of dimensions: large beside others")
     projector: ProjectorRecipe | None = ProjectorRecipe(hidden=2048, out=2048, layers=3, norm="batch")
 
 

@@ -173,5 +173,7 @@ def _check_development(chosen: DevelopmentRecipe, every: int | None) -> None:
         raise ValueError("development needs a collection, an sts file, or in `by` a measure of the run's health")
     if chosen.interpolate and chosen.collection is None and chosen.sts is None:
         raise ValueError("development.interpolate needs a collection or an sts file to choose the share on")
+    if chosen.interpolate and chosen.by not in (None, "spearman", *chosen.measures):
+        raise ValueError("development.by chooses the share too, so with interpolate it must be a measure of the data")
     if any(not 0 <= share <= 1 for share in chosen.interpolate):
         raise ValueError("development.interpolate: expected shares in [0, 1]")

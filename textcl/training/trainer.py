@@ -221,7 +221,8 @@ class Trainer:
             with self._averaged():
                 measures = {} if self.evaluate is None else dict(self.evaluate())
                 journal.write(self.step, measures)
-                measures |= unnamed(numbers)
+                # With an average, the weights that are kept are others than those that the watch looked at.
+                measures |= unnamed(numbers if self.average is None else self.watch.look_alone(self.step))
                 if measures:
                     self.best.add(self.step, measures, self.method.encoder)
         self.accelerator.wait_for_everyone()

@@ -65,6 +65,10 @@ class Watch:
         """Return the health after optimizer step `step`, by its names in the journal."""
         return {} if self.settings is None else _named(self._measure(step))
 
+    def look_alone(self, step: int) -> dict[str, float]:
+        """Return the same on one process, while the others wait."""
+        return {} if self.settings is None or self.probe is None else _named(self.probe(self.method, step))
+
     def judge(self, step: int, health: Mapping[str, float]) -> None:
         """Warn of a collapse, or raise `Unhealthy`, as the policy has it.
 
