@@ -195,12 +195,12 @@ def test_several_seeds_are_summarised_and_continued(work, capsys):
 
 def test_seeds_of_another_recipe_are_not_mixed_in(work, capsys):
     assert train("seeds", more=["--seeds", "2"]) == 0
-    assert train("seeds", "training.learning_rate=0.1", more=["--seeds", "3", "--resume"]) == 2
+    assert train("seeds", "training.learning_rate=0.002", more=["--seeds", "3", "--resume"]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("textcl: seeds/seed-0/recipe.yaml: differs from the recipe given")
     assert not (work / "seeds" / "seed-2").exists()
-    assert train("seeds", "training.learning_rate=0.1", more=["--seeds", "2", "--force"]) == 0
-    assert "learning_rate: 0.1" in (work / "seeds" / "seed-1" / "recipe.yaml").read_text()
+    assert train("seeds", "training.learning_rate=0.002", more=["--seeds", "2", "--force"]) == 0
+    assert "learning_rate: 0.002" in (work / "seeds" / "seed-1" / "recipe.yaml").read_text()
 
 
 def test_a_plain_run_is_no_folder_of_seeds(work, capsys):
