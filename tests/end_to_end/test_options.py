@@ -72,6 +72,13 @@ def test_hard_negatives_are_columns_and_change_the_loss(work, name):
     assert losses[0] < losses[1] < losses[2]
 
 
+@pytest.mark.parametrize(("queue", "said"), [(61, True), (60, False)])
+def test_a_queue_that_is_longer_than_the_data_is_remarked_on(work, capsys, queue, said):
+    assert run(["train", "recipe.yaml", *as_set("moco", queue_size=queue), "--out", "run"]) == 0
+    remark = "method.queue_size is 61, so that each of the 60 pairs stands in the queue several times"
+    assert (remark in capsys.readouterr().err) == said
+
+
 def test_hard_negatives_belong_to_methods_that_look_at_them(work, capsys):
     sets = ["--set", "data.train=triplets.jsonl", *as_set("byol")]
     columns = "data.columns={anchor: anchor, positive: positive, hard_negatives: [other]}"

@@ -213,6 +213,9 @@ def _tell(
     count = len(texts.anchors)
     limited = ", the first ones there (data.limit)" if count == recipe.data.limit else ""
     say(f"{count} training {'texts' if single else 'pairs'} from {recipe.data.train}{limited}")
+    queue = getattr(recipe.method, "queue_size", 0)
+    if queue > count:
+        say(f"method.queue_size is {queue}, so that each of the {count} pairs stands in the queue several times")
     for note in texts.notes:
         say(note)
     if longer:
