@@ -42,7 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "barlow_twins": {},
     "vicreg": {},
 }
-HEAD_RATE = {"simclr": 10.0, "byol": 30.0, "simsiam": 30.0, "barlow_twins": 30.0, "vicreg": 30.0}
+HEAD_RATE = {"simclr": 10.0, "siglip": 30.0, "byol": 30.0, "simsiam": 30.0, "barlow_twins": 30.0, "vicreg": 30.0}
 
 
 def document(name: str, texts: str, steps: int) -> dict[str, Any]:

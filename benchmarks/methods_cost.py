@@ -39,7 +39,7 @@ def stepper(name: str, texts: str) -> Callable[[], object]:
     recipe = read_recipe(json.dumps(document(name, texts, STEPS)))
     parts, accelerator = make_components(recipe, "cpu"), Accelerator(cpu=True)
     source, _longer, _notes = make_source(read_training_texts(recipe.data, quiet), parts, recipe, quiet)
-    batches = make_batches(source, recipe, parts, accelerator)
+    batches = make_batches(source, recipe, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     optimizer = torch.optim.AdamW(parameter_groups(parts.method, 0.01), fused=True)
     wrapped, optimizer = accelerator.prepare(parts.method, optimizer)

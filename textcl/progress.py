@@ -15,12 +15,19 @@ from tqdm import tqdm
 Advance = Callable[[int], None]
 
 
+Say = Callable[[str], None]
+
+
 class Progress(Protocol):
     """Opens one piece of long work: a description and how many units it has (None where nobody knows)."""
 
     def __call__(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
         """Return a context that yields `advance(units)`."""
         ...
+
+
+def silent(text: str) -> None:
+    """Say nothing: for `say: Say = silent` of whatever tells a user sentences."""
 
 
 @contextmanager

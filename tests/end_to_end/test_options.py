@@ -155,11 +155,11 @@ def test_lora_and_shares_go_together(work):
     [
         ("{by: ndgc@10, sts: graded.tsv}", "development.by: expected one of spearman, alignment, uniformity,"),
         ("{collection: dev, measures: [ndgc@10]}", "development.measures"),
-        ("{sts: graded.tsv, by: gap, interpolate: [0.5]}", "recipe: development.by chooses the share too, so with"),
+        ("{sts: graded.tsv, by: gap, interpolate: [0.5]}", "development: by chooses the share too, so with"),
         ("{sts: none.tsv}", "none.tsv: no such file"),
-        ("{}", "recipe: development needs a collection, an sts file, or in `by` a measure of the run's health"),
-        ("{by: uniformity, interpolate: [0.5]}", "recipe: development.interpolate needs a collection or an sts file"),
-        ("{sts: graded.tsv, interpolate: [2]}", "recipe: development.interpolate: expected shares in [0, 1]"),
+        ("{}", "development: needs a collection, an sts file, or in `by` a measure of the run's health"),
+        ("{by: uniformity, interpolate: [0.5]}", "development: interpolate needs a collection or an sts file"),
+        ("{sts: graded.tsv, interpolate: [2]}", "development: interpolate: expected shares in [0, 1]"),
     ],
 )
 def test_development_that_cannot_choose_is_refused(work, capsys, chosen, fault):

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from textcl.assemble.components import Components, make_components, make_source, read_training_texts
-from textcl.assemble.evaluating import Say, silent
 from textcl.assemble.sides import make_judge, open_store
 from textcl.assemble.views import unwritten
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.load import tokenizer_of
 from textcl.errors import ConfigError
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 from textcl.randomness import RowRandom, permutation
 from textcl.recipe.models import Recipe
 from textcl.recipe.views import ChainView, ChoiceView, StoredViewRecipe, ViewRecipe

@@ -132,9 +132,6 @@ def _check_training(recipe: Recipe, method: Method | None) -> None:
         raise ConfigError("average", loop.average, "a share in [0, 1)")
     if method is not None:
         parameter_groups(method, loop.weight_decay, loop.layer_decay, loop.head_rate)
-        if loop.batch_size < method.fewest_pairs:
-            expected = f"at least {method.fewest_pairs}: the other pairs are what a pair is told apart from"
-            raise ConfigError("batch_size", loop.batch_size, expected)
 
 
 def _check_negatives(recipe: Recipe, method: Method | None) -> None:

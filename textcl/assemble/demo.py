@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textcl.artifacts import check_target, next_numbered
-from textcl.assemble.evaluating import DEFAULT_MEASURES, Say, rank_by_index, rank_collection, silent
+from textcl.assemble.evaluating import DEFAULT_MEASURES, rank_by_index, rank_collection
 from textcl.assemble.searching import build_index
 from textcl.assemble.training import Run, train
 from textcl.corpus.collection import Texts, read_collection
@@ -17,7 +17,7 @@ from textcl.encoder.load import load_encoder
 from textcl.evaluation.compare import Comparison, compare_runs
 from textcl.evaluation.runs import write_run
 from textcl.index.search import Hit
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 from textcl.recipe.reading import read_recipe
 
 QUESTIONS = (

@@ -17,7 +17,7 @@ from textcl.encoder.interpolate import interpolate
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.measures import depth_of, score_run
 from textcl.recipe.models import Recipe
-from textcl.training.best import LOWER_IS_BETTER
+from textcl.training.best import worth
 from textcl.training.health import MEASURES
 from textcl.training.settings import ChoiceSettings
 
@@ -114,12 +114,7 @@ def interpolate_best(
     for share in sorted({1.0, *shares}, reverse=True):
         _set_share(encoder, trained, base, share)
         found[share] = measure(encoder)
-
-    def worth(share: float) -> float:
-        name = by or next(iter(found[share]))
-        return -found[share][name] if name in LOWER_IS_BETTER else found[share][name]
-
-    best = max(found, key=worth)
+    best = max(found, key=lambda share: worth(found[share], by))
     _set_share(encoder, trained, base, best)
     return best, found
 

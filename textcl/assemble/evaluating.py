@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +23,9 @@ from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.sts import StsResult, score_sts
 from textcl.index.search import search_run
 from textcl.index.store import is_index
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 
 DEFAULT_MEASURES = ("ndcg@10", "mrr@10", "recall@10", "recall@100")
-Say = Callable[[str], None]
-
-
-def silent(text: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)

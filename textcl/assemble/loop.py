@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from accelerate import Accelerator
 
-from textcl.assemble.components import Components
 from textcl.assemble.development import choice_of
 from textcl.errors import ConfigError, DataError
 from textcl.recipe.models import HealthRecipe, Recipe
@@ -13,7 +12,7 @@ from textcl.training.health import Limits
 from textcl.training.settings import HealthSettings, TrainingSettings
 
 
-def make_batches(source: PairSource, recipe: Recipe, parts: Components, accelerator: Accelerator) -> Batches:
+def make_batches(source: PairSource, recipe: Recipe, accelerator: Accelerator) -> Batches:
     """Return the batches of this process; their length is set later.
 
     Raises:
@@ -22,7 +21,7 @@ def make_batches(source: PairSource, recipe: Recipe, parts: Components, accelera
     """
     rank, processes = accelerator.process_index, accelerator.num_processes
     try:
-        batches = Batches(source, recipe.training.batch_size, rank, processes, fewest=parts.method.fewest_pairs)
+        batches = Batches(source, recipe.training.batch_size, rank, processes)
     except ConfigError as error:
         raise error.within("training") from None
     except DataError as error:

@@ -12,11 +12,10 @@ from typing import Any
 from accelerate import PartialState
 
 from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
-from textcl.assemble.evaluating import Say, silent
 from textcl.assemble.training import RUN_KIND, RUN_VERSION, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
 from textcl.evaluation.seeds import SeedSummary, summarise_seeds
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 from textcl.recipe.models import Recipe
 from textcl.recipe.reading import read_recipe
 from textcl.training.health import MEASURES

@@ -23,7 +23,7 @@ from textcl.assemble.components import (
     read_training_texts,
 )
 from textcl.assemble.development import Development, interpolate_best, read_development, to_json
-from textcl.assemble.evaluating import Say, rank_collection, silent
+from textcl.assemble.evaluating import rank_collection
 from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.notes import leak_note, missing_note
 from textcl.assemble.run_folder import choose_folder, open_folder, versions
@@ -36,7 +36,7 @@ from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import depth_of
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 from textcl.recipe.models import Recipe, TrainingRecipe
 from textcl.recipe.reading import read_recipe
 from textcl.training.journal import read_journal
@@ -121,7 +121,7 @@ def train(
     development = read_development(recipe, collection)
     with _first_process_first(accelerator):  # the others find the tokens on disk
         source, longer, notes = make_source(texts, parts, recipe, progress)
-    batches = make_batches(source, recipe, parts, accelerator)
+    batches = make_batches(source, recipe, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     batches.length = settings.steps * settings.accumulate_steps
     probe = (

@@ -70,6 +70,11 @@ class BYOL(Method):
         projections: Tensor = self.projector(embeddings)
         return projections if self.predictor is None else self.predictor(projections)
 
+    def before_update(self, progress: float) -> None:
+        """Let the momentum rise, too."""
+        super().before_update(progress)
+        self.target.progress = progress
+
     def after_update(self, step: int) -> None:  # noqa: ARG002
         """Move the target on."""
         self.target.update(self.encoder, self.projector)

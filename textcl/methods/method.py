@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.forward import forward_rows
+from textcl.losses.temperature import set_progress
 from textcl.methods.regularisers import Regulariser
 
 
@@ -104,11 +105,9 @@ class Method(nn.Module, ABC):
         regularisers: Terms added to the objective, by name.
 
     Attributes:
-        fewest_pairs: The smallest batch that the objective makes sense for.
         takes_hard_negatives: Whether sides beyond the first two have a use.
     """
 
-    fewest_pairs = 2
     takes_hard_negatives = False
 
     def __init__(self, encoder: SentenceTransformer, regularisers: Mapping[str, Regulariser] | None = None) -> None:
@@ -165,9 +164,7 @@ class Method(nn.Module, ABC):
 
     def before_update(self, progress: float) -> None:
         """Tell whatever has a schedule that the share `progress` of the run is done, in [0, 1]."""
-        for module in self.modules():
-            if hasattr(module, "progress"):
-                cast(Any, module).progress = progress
+        set_progress(self, progress)
 
     def after_update(self, step: int) -> None:
         """Move averages and queues on, after optimizer step number `step`, counted from 1."""

@@ -128,6 +128,19 @@ class DevelopmentRecipe(StrictModel):
         (), description="shares of the trained weights to try, the rest from the encoder as it came"
     )
 
+    @model_validator(mode="after")
+    def _can_choose(self) -> DevelopmentRecipe:
+        if self.collection is None and self.sts is None:
+            if self.by is None:
+                raise ValueError("needs a collection, an sts file, or in `by` a measure of the run's health")
+            if self.interpolate:
+                raise ValueError("interpolate needs a collection or an sts file to choose the share on")
+        if self.interpolate and self.by not in (None, "spearman", *self.measures):
+            raise ValueError("by chooses the share too, so with interpolate it must be a measure of the data")
+        if any(not 0 <= share <= 1 for share in self.interpolate):
+            raise ValueError("interpolate: expected shares in [0, 1]")
+        return self
+
 
 class EvaluationRecipe(StrictModel):
     """The `evaluation` section: what is measured before, during and after training."""
@@ -161,19 +174,9 @@ class Recipe(StrictModel):
                 raise ValueError("development chooses what is kept, so evaluation.keep must be last")
             if every is None:
                 raise ValueError("evaluation.keep is best, so training.evaluate_every must say how often to measure")
-        if self.development is not None:
-            _check_development(self.development, every)
+        chosen = self.development
+        if chosen is not None and every is None and (chosen.keep == "best" or chosen.patience is not None):
+            raise ValueError(
+                "development chooses among steps, so training.evaluate_every must say how often to measure"
+            )
         return self
-
-
-def _check_development(chosen: DevelopmentRecipe, every: int | None) -> None:
-    if every is None and (chosen.keep == "best" or chosen.patience is not None):
-        raise ValueError("development chooses among steps, so training.evaluate_every must say how often to measure")
-    if chosen.collection is None and chosen.sts is None and chosen.by is None:
-        raise ValueError("development needs a collection, an sts file, or in `by` a measure of the run's health")
-    if chosen.interpolate and chosen.collection is None and chosen.sts is None:
-        raise ValueError("development.interpolate needs a collection or an sts file to choose the share on")
-    if chosen.interpolate and chosen.by not in (None, "spearman", *chosen.measures):
-        raise ValueError("development.by chooses the share too, so with interpolate it must be a measure of the data")
-    if any(not 0 <= share <= 1 for share in chosen.interpolate):
-        raise ValueError("development.interpolate: expected shares in [0, 1]")

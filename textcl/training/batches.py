@@ -144,7 +144,6 @@ class Batches(Dataset[PairBatch]):
         rank: Number of this process, from 0.
         processes: W.
         length: Batches of the whole run, by which views with a schedule know how far it is; None: at its start.
-        fewest: The smallest batch that has a sense.
 
     Raises:
         ConfigError: If the batch is smaller than two pairs.
@@ -158,12 +157,11 @@ class Batches(Dataset[PairBatch]):
         rank: int = 0,
         processes: int = 1,
         length: int | None = None,
-        fewest: int = 2,
     ) -> None:
-        if batch_size < fewest:
-            raise ConfigError("batch_size", batch_size, f"at least {fewest}: the other pairs are the negatives")
-        if len(source) < fewest * processes:
-            raise DataError(f"{len(source)} training pairs are too few: the method needs {fewest} a process or more")
+        if batch_size < 2:
+            raise ConfigError("batch_size", batch_size, "at least 2: the other pairs are the negatives")
+        if len(source) < 2 * processes:
+            raise DataError(f"{len(source)} training pairs are too few: contrastive training needs 2 a process or more")
         self.source, self.rank, self.processes, self.length = source, rank, processes, length
         self.batch_size = min(batch_size, len(source) // processes)
         self.per_epoch = len(source) // (self.batch_size * processes)

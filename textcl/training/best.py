@@ -16,6 +16,12 @@ from textcl.training.settings import ChoiceSettings
 LOWER_IS_BETTER = frozenset({"alignment", "uniformity", "mean_cosine", "info_nce"})
 
 
+def worth(measures: Mapping[str, float], by: str | None) -> float:
+    """Return how good measures are, higher being better, by the one that chooses; None takes the first."""
+    name = by or next(iter(measures))
+    return -measures[name] if name in LOWER_IS_BETTER else measures[name]
+
+
 class Best:
     """Keeps the evaluations of a run, and a copy of the encoder at the best of them.
 
@@ -45,12 +51,7 @@ class Best:
     @property
     def step(self) -> int:
         """The first of the steps with the best measure."""
-        return max(self.evaluations, key=lambda step: (self._worth(step), -step))
-
-    def _worth(self, step: int) -> float:
-        measures = self.evaluations[step]
-        name = self.choice.by or next(iter(measures))
-        return -measures[name] if name in LOWER_IS_BETTER else measures[name]
+        return max(self.evaluations, key=lambda step: (worth(self.evaluations[step], self.choice.by), -step))
 
     @property
     def patience_is_over(self) -> bool:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from textcl.errors import ArtifactError, PromiseError
 from textcl.methods.method import Method, PairBatch
-from textcl.progress import Progress, quiet
+from textcl.progress import Progress, Say, quiet, silent
 from textcl.training.averaging import WeightAverage
 from textcl.training.batches import Batches
 from textcl.training.best import Best
@@ -32,10 +32,6 @@ from textcl.training.watch import Unhealthy, Watch, unnamed
 
 Evaluate = Callable[[], Mapping[str, float]]
 _ROLLBACKS = 3
-
-
-def _silent(text: str) -> None:
-    """Say nothing."""
 
 
 class Trainer:
@@ -61,11 +57,11 @@ class Trainer:
         accelerator: Accelerator,
         evaluate: Evaluate | None = None,
         probe: Probe | None = None,
-        warn: Callable[[str], None] = _silent,
+        warn: Say = silent,
     ) -> None:
         self.method, self.batches, self.settings, self.out = method, batches, settings, out
         self.accelerator, self.evaluate = accelerator, evaluate
-        self.watch = Watch(method, settings.health, probe, warn if accelerator.is_main_process else _silent)
+        self.watch = Watch(method, settings.health, probe, warn if accelerator.is_main_process else silent)
         method.to(accelerator.device)
         groups = parameter_groups(
             method, settings.weight_decay, layer_decay=settings.layer_decay, head_rate=settings.head_rate

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from accelerate.utils import broadcast_object_list
 
 from textcl.errors import PromiseError
 from textcl.methods.method import Method
+from textcl.progress import Say
 from textcl.training.health import find_faults, message
 from textcl.training.probe import Probe
 from textcl.training.settings import HealthSettings
@@ -33,9 +34,7 @@ class Watch:
         begin: The health before the first step, once it is known.
     """
 
-    def __init__(
-        self, method: Method, settings: HealthSettings | None, probe: Probe | None, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, method: Method, settings: HealthSettings | None, probe: Probe | None, warn: Say) -> None:
         self.method, self.settings, self.probe, self.warn = method, settings, probe, warn
         self.begin: dict[str, float] | None = None
 
