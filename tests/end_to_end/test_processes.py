@@ -49,6 +49,39 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, tiny_corpus,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dev", "one", "recipe.yaml", "texts.txt", "two"]
 
 
+def test_several_seeds_on_two_processes_are_summarised_once(tmp_path, tiny_corpus, tiny_model_folder):
+    write_lines(tmp_path / "texts.txt", tiny_corpus)
+    write_collection(tmp_path / "dev", tiny_corpus[:20])
+    write_recipe(tmp_path, tiny_model_folder, "texts.txt", "evaluation: {collection: dev}\n")
+    words = ["-m", "textcl", "train", "recipe.yaml", "--seeds", "2", "--out", "seeds"]
+    first, second = run_together(2, words, tmp_path)
+    assert "2 seeds, 0 to 1: seeds" in first
+    assert second.strip() == ""
+    summary = json.loads((tmp_path / "seeds" / "seeds.json").read_text())
+    runs = [json.loads((tmp_path / f"seeds/seed-{seed}/evaluation.json").read_text()) for seed in (0, 1)]
+    assert summary["measures"]["ndcg@10"]["values"] == [run["after"]["ndcg@10"]["mean"] for run in runs]
+
+
+@pytest.mark.parametrize(("policy", "said"), [("stop", "training stopped: "), ("rollback", "after 3 rollbacks: ")])
+def test_a_collapse_ends_both_processes_alike(tmp_path, tiny_corpus, tiny_model_folder, policy, said):
+    write_lines(tmp_path / "texts.txt", tiny_corpus)
+    write_recipe(tmp_path, tiny_model_folder, "texts.txt")
+    crop = "[{name: crop, min_fraction: 0.4, max_fraction: 0.9}]"
+    method = "{name: byol, momentum: 0.9, predictor: null, projector: {hidden: 32, out: 32, norm: layer}}"
+    loop = "epochs: 40, max_steps: 40, learning_rate: 3.0e-3, head_rate: 3, schedule: constant, warmup_fraction: 0"
+    health = f"save_every: 1, health: {{every: 5, policy: {policy}}}"
+    sets = [f"views={{first: {crop}, second: {crop}}}", f"method={method}"]
+    sets.append(f"training={{batch_size: 8, {loop}, {health}}}")
+    words = ["-m", "textcl", "train", "recipe.yaml", *(word for one in sets for word in ("--set", one)), "--out", "run"]
+    outputs, codes = start_together(2, words, tmp_path)
+    assert codes == [1, 1], outputs
+    for output in outputs:
+        assert said in output
+        assert "Traceback" not in output
+    assert not (tmp_path / "run" / "model").exists()
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
 @installed
 def test_a_stored_view_that_is_missing_is_one_line_and_exit_code_2_on_every_process(
     tmp_path, tiny_corpus, tiny_model_folder

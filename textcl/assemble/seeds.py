@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
-from textcl.assemble.training import RUN_KIND, RUN_VERSION, train
+from textcl.assemble.training import RUN_KIND, RUN_VERSION, make_accelerator, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
 from textcl.evaluation.seeds import SeedSummary, summarise_seeds
 from textcl.progress import Progress, Say, quiet, silent
@@ -81,9 +79,12 @@ def train_seeds(
     if resume and out is None:
         raise ConfigError("out", problem="--resume needs --out, the folder of the runs to continue")
     folder = next_numbered(Path("runs"), "seeds") if out is None else Path(out)
-    if PartialState().is_main_process:
+    processes = make_accelerator(recipe.training)
+    if processes.is_main_process:
         _open(folder, resume=resume, force=force)
-    PartialState().wait_for_everyone()
+    else:
+        say = silent
+    processes.wait_for_everyone()
     numbers = tuple(recipe.seed + number for number in range(seeds))
     for number in numbers:
         own, seeded = folder / f"seed-{number}", recipe.model_copy(update={"seed": number})
@@ -97,9 +98,11 @@ def train_seeds(
             train(seeded, out=own, resume=started, force=not started, progress=progress, say=say)
         except PromiseError as error:
             raise PromiseError(f"seed {number}: {error}") from error
+        processes.wait_for_everyone()  # the first one writes what the run leaves, after the others are through
     summaries = summarise_seeds(_by_measure([_measured(folder / f"seed-{number}") for number in numbers]))
     found = SeedRuns(folder, numbers, summaries)
-    write_whole(folder / "seeds.json", json.dumps(found.to_json(), indent=2) + "\n")
+    if processes.is_main_process:
+        write_whole(folder / "seeds.json", json.dumps(found.to_json(), indent=2) + "\n")
     return found
 
 

@@ -110,7 +110,7 @@ def train(
         PromiseError: If training diverged.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set)
-    accelerator = _make_accelerator(recipe.training)
+    accelerator = make_accelerator(recipe.training)
     recipe = _resolved(recipe, accelerator)
     first = accelerator.is_main_process
     progress = progress if first else quiet
@@ -144,7 +144,8 @@ def train(
     return _finish(folder, recipe, parts, texts, collection, before, result, mixture, progress)
 
 
-def _make_accelerator(recipe: TrainingRecipe) -> Accelerator:
+def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
+    """Return what knows the processes and the precision of a run."""
     on_gpu = torch.cuda.is_available()
     precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
     try:
