@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from textcl.cli.output import say, show_comparison, show_json, show_seeds
 from textcl.progress import bar
+
+if TYPE_CHECKING:
+    from textcl.assemble.training import Run
 
 
 def train(
@@ -30,14 +35,30 @@ def train(
     from textcl.recipe.reading import parse_overrides
 
     overrides = parse_overrides(set_ or [])
-    if seeds is not None:
-        runs = train_seeds(recipe, seeds, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
+    with _processes_left():
+        if seeds is not None:
+            runs = train_seeds(recipe, seeds, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
+            if PartialState().is_main_process:
+                show_json({"folder": str(runs.folder), **runs.to_json()}) if json else show_seeds(runs)
+            return
+        run = run_training(recipe, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
         if PartialState().is_main_process:
-            show_json({"folder": str(runs.folder), **runs.to_json()}) if json else show_seeds(runs)
-        return
-    run = run_training(recipe, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
-    if not PartialState().is_main_process:
-        return
+            _show(run, json)
+
+
+@contextmanager
+def _processes_left() -> Iterator[None]:
+    """Leave the group of processes at the end: its threads, met by the interpreter's exit, abort the process."""
+    import torch
+
+    try:
+        yield
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _show(run: Run, json: bool) -> None:
     if json:
         comparison = None if run.comparison is None else run.comparison.to_json()
         show_json(
