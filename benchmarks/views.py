@@ -52,6 +52,7 @@ from textcl.errors import MissingExtraError
 from textcl.methods.method import PairBatch
 from textcl.randomness import RowRandom
 from textcl.recipe.reading import read_recipe
+from textcl.training.journal import Journal
 from textcl.training.trainer import Trainer
 from textcl.views import Apertium, BackTranslation, InverseCloze, Keywords, Neighbours
 from textcl.views.view import AnyView, kind_of
@@ -218,10 +219,10 @@ class _TimedTrainer(Trainer):
 
     times: list[StepTime]
 
-    def _steps(self) -> Iterator[list[PairBatch]]:
+    def _steps(self, journal: Journal | None) -> Iterator[list[PairBatch]]:
         """Yield the batches of each step, and note its times."""
         self.times = []
-        steps = super()._steps()
+        steps = super()._steps(journal)
         while True:
             started = time.perf_counter()
             batches = next(steps, None)

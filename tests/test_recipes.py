@@ -35,7 +35,7 @@ def test_a_recipe_reads_as_its_first_line_runs_it(path):
     assert words[:3] == ["textcl", "train", f"recipes/{path.name}"]
     assert words[words.index("--out") + 1]
     recipe = read_recipe(path, overrides(words))
-    assert recipe.data.train
+    assert all(part.train for part in recipe.data.parts)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+    from textcl.assemble.mining import mine
     from textcl.assemble.searching import Searcher, build_index, encode, open_searcher
     from textcl.assemble.seeds import SeedRuns, train_seeds
     from textcl.assemble.training import Run, train
@@ -36,6 +37,7 @@ _HOMES = {
     "evaluate_retrieval": "textcl.assemble.evaluating",
     "evaluate_sts": "textcl.assemble.evaluating",
     "load_encoder": "textcl.encoder.load",
+    "mine": "textcl.assemble.mining",
     "open_searcher": "textcl.assemble.searching",
     "read_collection": "textcl.corpus.collection",
     "read_recipe": "textcl.recipe.reading",
@@ -60,6 +62,7 @@ __all__ = [
     "evaluate_retrieval",
     "evaluate_sts",
     "load_encoder",
+    "mine",
     "open_searcher",
     "read_collection",
     "read_recipe",

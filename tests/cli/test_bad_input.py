@@ -71,6 +71,15 @@ def test_faults_of_several_components_come_together(refused, recipe):
             "method.queue_size: expected at least 8, the pairs of a step, or 0 for no queue, got 4",
         ),
         ("method={name: moco, queue_size: -1}", "method.queue_size: expected at least 1 row, got -1"),
+        (
+            "training.chunk_rows=17",
+            "training.chunk_rows: expected at most 16, the trained token rows of a batch, got 17",
+        ),
+        (
+            "training={chunk_rows: 4, chunk_tokens: 64}",
+            "training: chunk_rows and chunk_tokens exclude each other: chunks are counted in rows or in tokens",
+        ),
+        ("training.chunk_tokens=0", "training.chunk_tokens: expected "),
         ("method={name: moco, momentum: 1.5}", "method.momentum: expected a share in [0, 1], got 1.5"),
         ("method={name: byol, momentum: -0.1}", "method.momentum: expected a share in [0, 1], got -0.1"),
         ("method={name: pairs, predictor: {hidden: 8}}", "method.predictor: unknown key of pairs; "),
@@ -89,7 +98,7 @@ def test_faults_of_several_components_come_together(refused, recipe):
         ("encoder.max_tokens=999", "encoder.max_tokens: expected at most 128"),
         ("encoder.model=./none", "./none: no such folder"),
         ("encoder.model=''", "encoder.model: expected a folder or a hub name, got ''"),
-        ("data.group=topic", "texts.txt: no column 'topic' for data.group; there are: text"),
+        ("data.group=topic", "texts.txt: no column 'topic'; there are: text"),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_section(refused, recipe, pair, start):

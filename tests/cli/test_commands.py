@@ -292,5 +292,5 @@ def test_recipe_check_prints_the_resolved_recipe(done, said, tiny_model_folder):
 def test_recipe_schema_is_a_json_schema(done):
     schema = json.loads(done("recipe", "schema").out)
     assert set(schema["properties"]) == {
-        *("seed", "encoder", "data", "views", "method", "training", "development", "evaluation")
+        *("seed", "encoder", "data", "negatives", "views", "method", "training", "development", "evaluation")
     }

@@ -10,25 +10,25 @@ from textcl.corpus.leaks import count_leaks
 def test_rows_with_a_text_of_the_evaluation_are_counted_once_each():
     anchors = ["a query", "another", "both", "clean"]
     positives = ["an answer", "judged", "judged", "free"]
-    assert count_leaks([anchors, positives], ["a query", "judged", "both"]) == 3
+    assert count_leaks([[anchors, positives]], ["a query", "judged", "both"]) == 3
 
 
 def test_one_side_is_enough_of_a_row():
-    assert count_leaks([["a", "b", "a"]], ["a"]) == 2
+    assert count_leaks([[["a", "b", "a"]]], ["a"]) == 2
 
 
 @pytest.mark.parametrize("text", ["What is HONEY?", "  what\tis\n honey? ", "what is honey?", "WHAT IS HONEY?"])
 def test_case_and_white_space_do_not_hide_a_leak(text):
-    assert count_leaks([["What is honey?"]], [text]) == 1
+    assert count_leaks([[["What is honey?"]]], [text]) == 1
 
 
 @pytest.mark.parametrize("text", ["what is honey", "what ishoney?", "what is the honey?"])
 def test_another_text_is_no_leak(text):
-    assert count_leaks([["what is honey?"]], [text]) == 0
+    assert count_leaks([[["what is honey?"]]], [text]) == 0
 
 
 def test_case_is_folded_beyond_ascii():
-    assert count_leaks([["STRASSE"]], ["straße"]) == 1
+    assert count_leaks([[["STRASSE"]]], ["straße"]) == 1
 
 
 WORDS = st.lists(st.sampled_from(["a", "A", "b", " a", "a b", "A  B", ""]), max_size=6)
@@ -40,4 +40,4 @@ def test_the_count_equals_loops(training, evaluated):
     expected = 0
     for text in training:
         expected += " ".join(text.lower().split()) in plain
-    assert count_leaks([training], evaluated) == expected
+    assert count_leaks([[training]], evaluated) == expected

@@ -21,7 +21,7 @@ def make_batch(encoder, anchors, positives, groups=None, hard=(), negative_group
         return PairBatch(tokens, rows, labels)
     if negative_groups is None:
         negative_groups = 1000 + np.arange(len(rows) * len(hard)).reshape(len(rows), -1)
-    return PairBatch(tokens, rows, labels, np.array(negative_groups, dtype=np.int64))
+    return PairBatch(tokens, rows, labels, np.array(negative_groups, dtype=np.int64)[..., None])
 
 
 def sides_of(encoder, batch, head=None):

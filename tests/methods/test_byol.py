@@ -52,7 +52,7 @@ def test_diagnostics_are_of_the_embeddings(byol, batch):
     own = [oracles.cosine(*pair) for pair in zip(first, second, strict=True)]
     diagnostics = method(batch).diagnostics
     assert diagnostics["positive_cosine"].item() == pytest.approx(sum(own) / 5, rel=1e-5)
-    assert diagnostics["masked_fraction"].item() == pytest.approx(2 / 20)
+    assert "masked_fraction" not in diagnostics  # nobody is told apart
 
 
 def test_the_target_moves_by_the_formula_after_the_update_and_never_by_a_gradient(byol, batch):

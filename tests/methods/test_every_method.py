@@ -192,6 +192,8 @@ def test_diagnostics_are_numbers_without_a_gradient(new, batch, name):
     output = method(batch)
     assert output.loss.shape == ()
     assert output.loss.requires_grad
-    assert {"positive_cosine", "negative_cosine", "masked_fraction"} <= output.diagnostics.keys()
+    masked = {"masked_fraction", "masked_text_fraction"}
+    assert {"positive_cosine", "negative_cosine"} <= output.diagnostics.keys()
+    assert (masked <= output.diagnostics.keys()) == hasattr(method, "masker")
     assert all(not value.requires_grad and math.isfinite(value) for value in output.diagnostics.values())
     assert all(isinstance(value, float) for value in method.measures(1).values())

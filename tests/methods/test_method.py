@@ -30,7 +30,8 @@ def test_rows_are_the_same_where_they_share_a_label_in_any_columns(labels):
     gathered = gather_batch(embeddings, {"key": embeddings[count:]}, batch)
     assert [side.tolist() for side in gathered.sides] == [embeddings[:count].tolist(), embeddings[count:].tolist()]
     assert [side.tolist() for side in gathered.fixed["key"]] == [embeddings[count:].tolist()]
-    assert gathered.same_negatives is None
+    assert gathered.negative_groups.shape == (count, 0, 1)
+    assert gathered.kinds == ("text",) * len(labels[0])
     assert gathered.same.tolist() == [[oracles.share_a_label(first, second) for second in labels] for first in labels]
 
 

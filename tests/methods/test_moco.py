@@ -207,9 +207,8 @@ def test_rows_of_two_labels_need_a_queue_of_as_many(moco, tiny_encoder, tiny_cor
     method.after_update(1)
     assert method.queue.groups.tolist() == groups
     other = moco(queue_size=4)
-    other(batch)
     with pytest.raises(ShapeError, match=r"^groups: expected shape \(4, 1\), got \(4, 2\)$"):
-        other.after_update(1)
+        other(batch)
 
 
 def test_diagnostics_are_of_queries_and_keys(moco, batch):

@@ -37,5 +37,5 @@ def test_diagnostics_are_of_the_embeddings(tiny_encoder, batch, kind, loss, orac
     own = [oracles.cosine(*pair) for pair in zip(first, second, strict=True)]
     diagnostics = method(batch).diagnostics
     assert diagnostics["positive_cosine"].item() == pytest.approx(sum(own) / 6, rel=1e-5)
-    assert diagnostics["masked_fraction"].item() == pytest.approx(2 / 30)
+    assert "masked_fraction" not in diagnostics  # nobody is told apart
     assert "training.batch_size" in method.advice

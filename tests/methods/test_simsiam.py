@@ -79,7 +79,7 @@ def test_diagnostics_are_of_the_embeddings(simsiam, batch):
     own = [oracles.cosine(*pair) for pair in zip(first, second, strict=True)]
     diagnostics = method(batch).diagnostics
     assert diagnostics["positive_cosine"].item() == pytest.approx(sum(own) / 5, rel=1e-5)
-    assert diagnostics["masked_fraction"].item() == pytest.approx(2 / 20)
+    assert "masked_fraction" not in diagnostics  # nobody is told apart
 
 
 def test_what_to_change_depends_on_whether_the_gradient_stops(simsiam):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ KEYS = {
     "decoupled": ({}, {"decoupled": True}),
     "label_smoothing": ({}, {"label_smoothing": 0.1}),
     "hardness": ({}, {"hardness": 0.5}),
+    "false_negatives": ({}, {"false_negatives": {"margin": 0.05}}),
+    "positives": ({"positives": "own"}, {"positives": "group"}),
     "symmetric": ({"symmetric": False}, {"symmetric": True}),
     "same_side": ({"same_side": False}, {"same_side": True}),
     "head": ({}, {"head": False}),
@@ -74,6 +77,8 @@ INNER_KEYS = {
     "distillation.temperature": ("pairs", *inner("distillation", {"weight": 0.1}, {"temperature": 0.5})),
     "matryoshka.dimensions": ("pairs", *inner("matryoshka", {"dimensions": [8, 16]}, {"dimensions": [4, 16]})),
     "matryoshka.weights": ("pairs", *inner("matryoshka", {"dimensions": [8, 16]}, {"weights": [1.0, 2.0]})),
+    "false_negatives.above": ("pairs", *inner("false_negatives", {"above": 1.0}, {"above": 0.1})),
+    "false_negatives.margin": ("pairs", *inner("false_negatives", {"margin": -1.0}, {"margin": 0.1})),
     "temperature.start": ("pairs", *inner("temperature", {"start": 0.2, "end": 0.1}, {"start": 0.05})),
     "temperature.end": ("pairs", *inner("temperature", {"start": 0.2, "end": 0.1}, {"end": 0.05})),
     "temperature.learned": ("pairs", *inner("temperature", {"learned": 0.2}, {"learned": 0.1})),
@@ -87,15 +92,18 @@ def run(tiny_model_folder, tiny_corpus):
     """The losses of two steps of a method, half way through a run, and at the bounds of a learned temperature."""
     encoder = load_encoder(tiny_model_folder, dropout=0.0)
     batches = [
-        make_batch(encoder, tiny_corpus[first : first + 4], tiny_corpus[first + 4 : first + 8]) for first in (0, 8)
+        replace(
+            make_batch(encoder, tiny_corpus[first : first + 4], tiny_corpus[first + 4 : first + 8], groups),
+            kinds=("text", "group"),
+        )
+        for first, groups in ((0, [[0, 50], [1, 51], [2, 50], [3, 53]]), (8, [[10, 60], [11, 61], [12, 60], [13, 63]]))
     ]
-    batches[1].groups[:] += 10
     known = {}
 
     def losses(name, options):
         if (name, str(options)) in known:
             return known[name, str(options)]
-        method = new_method(name, copy.deepcopy(encoder), **options).train()
+        method = new_method(name, copy.deepcopy(encoder), labels=2, **options).train()
         optimizer = torch.optim.SGD([one for one in method.parameters() if one.requires_grad], lr=0.05)
         found = []
         for step, batch in enumerate([*batches, batches[0]], start=1):

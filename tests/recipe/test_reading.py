@@ -30,7 +30,8 @@ def test_an_unknown_recipe_key_names_itself_and_its_neighbour():
 
 def test_an_unknown_key_far_from_all_others_lists_them():
     assert fault(f"{DATA}extra: 1") == (
-        "extra: unknown key; the keys are seed, encoder, data, views, method, training, development, evaluation"
+        "extra: unknown key; the keys are "
+        "seed, encoder, data, negatives, views, method, training, development, evaluation"
     )
 
 

@@ -7,6 +7,7 @@ RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT are those of torchrun;
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ from textcl.training.trainer import Trainer
 from textcl.views.cropping import Crop
 
 METHODS = EVERY
-WAYS = {"plain": None, "cached": 3}
+WAYS = {"plain": [{}], "cached": [{"chunk_rows": 3}], "uneven": [{"chunk_tokens": 1000}, {"chunk_tokens": 1}]}
+"""The limits of chunks by process."""
 
 
 def new_method(name, model):
@@ -36,19 +38,19 @@ def batches_for(method, texts, batch_size, accelerator):
     return Batches(source, batch_size, accelerator.process_index, accelerator.num_processes)
 
 
-def one_step(name, chunk_rows, model, texts, batch_size, accelerator):
+def one_step(name, limits, model, texts, batch_size, accelerator):
     """Loss, gradients and the state after one step of plain gradient descent."""
     method = new_method(name, model).train()
+    seeds = []
     batch = batches_for(method, texts, batch_size, accelerator)[0]
     optimizer = torch.optim.SGD([one for one in method.parameters() if one.requires_grad], lr=0.1)
     wrapped, stepping = accelerator.prepare(method, optimizer)
-    if chunk_rows is None:
+    if not limits:
         output = wrapped(batch=batch)
         accelerator.backward(output.loss)
     else:
-        output = cached_backward(
-            wrapped, batch, chunk_rows, torch.manual_seed, accelerator.backward, lambda: accelerator.no_sync(wrapped)
-        )
+        no_sync = functools.partial(accelerator.no_sync, wrapped)
+        output = cached_backward(wrapped, batch, seeds.append, accelerator.backward, **limits, no_sync=no_sync)
     found = gradients(method)
     stepping.step()
     method.after_update(1)
@@ -56,15 +58,16 @@ def one_step(name, chunk_rows, model, texts, batch_size, accelerator):
         "loss": output.loss.detach(),
         "diagnostics": output.diagnostics,
         "gradients": found,
+        "chunks": seeds,
         "state": method.state_dict(),
     }
 
 
-def whole_run(name, chunk_rows, model, texts, batch_size, accelerator, out):
+def whole_run(name, limits, model, texts, batch_size, accelerator, out):
     """The state after three steps of the loop, each of two batches, and what the journal says of them."""
     method = new_method(name, model)
     settings = TrainingSettings(
-        steps=3, learning_rate=1e-3, accumulate_steps=2, chunk_rows=chunk_rows, log_every=1, clip_norm=0.5, save_every=2
+        steps=3, learning_rate=1e-3, accumulate_steps=2, **limits, log_every=1, clip_norm=0.5, save_every=2
     )
     out.mkdir(exist_ok=True)
     Trainer(method, batches_for(method, texts, batch_size, accelerator), settings, out, accelerator).train()
@@ -86,8 +89,9 @@ def main(model, texts, out, batch_size):
     known = json.loads(Path(texts).read_text())
     results = {"processes": accelerator.num_processes}
     for name in METHODS:
-        for way, chunk_rows in WAYS.items():
-            parts = (name, chunk_rows, model, known, int(batch_size), accelerator)
+        for way, by_process in WAYS.items():
+            limits = by_process[accelerator.process_index % len(by_process)]
+            parts = (name, limits, model, known, int(batch_size), accelerator)
             results[f"{name} {way} step"] = one_step(*parts)
             results[f"{name} {way} run"] = whole_run(*parts, Path(out) / f"{name}-{way}")
     results["seeds"] = dropout_seeds(model, known, int(batch_size), accelerator, Path(out) / "seeds")

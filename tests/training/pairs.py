@@ -11,7 +11,8 @@ from textcl.encoder.heads import Projector
 from textcl.encoder.load import load_encoder, tokenizer_of
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
-from textcl.training.batches import Batches, PairSource, Side
+from textcl.training.batches import Batches
+from textcl.training.sources import PairSource, Side
 from textcl.training.probe import draw_probe
 from textcl.training.settings import TrainingSettings
 from textcl.training.trainer import Trainer

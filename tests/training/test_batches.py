@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from textcl.corpus.tokens import WORD_START, TokenRows, offsets_of
 from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.training.batches import Batches, PairSource, Side
+from textcl.training.batches import Batches
+from textcl.training.sources import HardNegatives, PairSource, Side
 from textcl.views.cropping import Crop, InverseCloze
 from textcl.views.masking import Mask
 from textcl.views.view import Chain
@@ -164,23 +165,22 @@ def tables(*sides, view=None):
     return made
 
 
-def hard_source(rows=6, columns=2, view=None, negative_groups="own", **options):
-    sides = tables(*[rows] * (2 + columns), view=view)
-    if isinstance(negative_groups, str):
-        negative_groups = 100 * np.arange(1, 1 + columns)[None, :] + np.arange(rows)[:, None]
-    groups = np.arange(rows)[:, None]
-    return PairSource(
-        sides[0], sides[1], groups, 16, 0, hard_negatives=tuple(sides[2:]), negative_groups=negative_groups, **options
-    )
+def hard_source(rows=6, columns=2, view=None, places=None, **options):
+    """Row i's hard negative h is text number h * rows + i of the table, with label 100 * (h + 1) + i."""
+    first, second, table = tables(rows, rows, rows * columns, view=view)
+    if places is None:
+        places = np.arange(rows)[:, None] + rows * np.arange(columns)[None, :]
+    labels = (100 + 100 * np.repeat(np.arange(columns), rows) + np.tile(np.arange(rows), columns))[:, None]
+    negatives = HardNegatives(table, labels, places)
+    return PairSource(first, second, np.arange(rows)[:, None], 16, 0, hard_negatives=negatives, **options)
 
 
 def test_hard_negatives_stand_behind_the_positives_column_by_column_with_their_labels():
     batch = hard_source().draw(np.array([4, 0, 3]), 0)
     firsts = [batch.tokens.row(place).tolist() for place in range(len(batch.tokens))]
-    assert firsts == [
-        [50 + side, *[1000 * side + 10 * row] * 5] for side in range(4) for row in (4, 0, 3)
-    ]  # fmt: skip
-    assert batch.negative_groups.tolist() == [[104, 204], [100, 200], [103, 203]]
+    sides = [(50, 0), (51, 1000), (52, 2000), (52, 2060)]  # what stands before, and the table's first token
+    assert firsts == [[prefix, *[begin + 10 * row] * 5] for prefix, begin in sides for row in (4, 0, 3)]
+    assert batch.negative_groups[..., 0].tolist() == [[104, 204], [100, 200], [103, 203]]
     assert batch.groups.tolist() == [[4], [0], [3]]
     assert (len(batch), batch.sides) == (3, 4)
     assert [row.tolist() for row in map(batch.tokens_of(2, 3).row, range(3))] == firsts[6:9]
@@ -212,28 +212,16 @@ def test_batches_of_several_processes_hold_the_hard_negatives_of_their_rows(numb
     for rank in range(2):
         batch = Batches(source, 3, rank, 2)[number]
         assert batch.tokens.ids.tolist() == source.draw(batch.rows, number // 2).tokens.ids.tolist()
-        assert batch.negative_groups.tolist() == [[100 + row, 200 + row] for row in batch.rows.tolist()]
+        assert batch.negative_groups[..., 0].tolist() == [[100 + row, 200 + row] for row in batch.rows.tolist()]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"negative_groups": None}, r"^negative_groups: expected shape \(6, 2\), got \(\)$"),
-        ({"negative_groups": np.zeros((6, 1))}, r"^negative_groups: expected shape \(6, 2\), got \(6, 1\)$"),
-        ({"negative_groups": np.zeros((5, 2))}, r"^negative_groups: expected shape \(6, 2\), got \(5, 2\)$"),
-        (
-            {"columns": 0, "negative_groups": np.zeros((6, 1))},
-            r"^negative_groups: expected shape \(6, 0\), got \(6, 1\)$",
-        ),
-    ],
-)
-def test_labels_that_are_not_those_of_the_hard_negatives_are_refused(options, message):
-    with pytest.raises(ShapeError, match=message):
-        hard_source(**options)
+@pytest.mark.parametrize("places", [np.zeros((5, 2)), np.zeros(6)])
+def test_places_that_are_not_those_of_the_rows_are_refused(places):
+    with pytest.raises(ShapeError, match=r"^places: expected shape \(6, H\), got "):
+        hard_source(places=places)
 
 
-def test_hard_negatives_of_another_length_are_refused():
-    first, second, short = tables(6, 6, 5)
-    labels = np.zeros((6, 1), dtype=np.int64)
-    with pytest.raises(ShapeError, match=r"^groups: expected shape \(5, G\), got \(6, 1\)$"):
-        PairSource(first, second, np.arange(6)[:, None], 16, 0, hard_negatives=(short,), negative_groups=labels)
+def test_labels_of_more_texts_than_the_table_has_are_refused():
+    (table,) = tables(3)
+    with pytest.raises(ShapeError, match=r"^labels: expected shape \(3, F\), got \(4, 1\)$"):
+        HardNegatives(table, np.zeros((4, 1)), np.zeros((3, 1)))

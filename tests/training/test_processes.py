@@ -60,16 +60,26 @@ def test_a_run_of_two_processes_is_that_of_one(results, scenario):
         assert line["value"] == pytest.approx(other["value"], rel=1e-5, abs=1e-6), line["name"]
 
 
+@pytest.mark.parametrize("way", ["cached", "uneven"])
 @pytest.mark.parametrize("name", METHODS)
-def test_the_cache_changes_nothing_on_two_processes(results, name):
+def test_the_cache_changes_nothing_on_two_processes(results, name, way):
     _alone, (first, _second) = results
-    assert_close(first[f"{name} cached step"]["gradients"], first[f"{name} plain step"]["gradients"], **CLOSE)
-    assert_close(first[f"{name} cached run"]["state"], first[f"{name} plain run"]["state"], **CLOSE)
+    assert_close(first[f"{name} {way} step"]["gradients"], first[f"{name} plain step"]["gradients"], **CLOSE)
+    assert_close(first[f"{name} {way} run"]["state"], first[f"{name} plain run"]["state"], **CLOSE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_processes_can_have_different_numbers_of_chunks(results, name):
+    _alone, (first, second) = results
+    # The first has one chunk, run twice for the hooks' sake; the second one a row, of which it runs the last once.
+    assert first[f"{name} uneven step"]["chunks"] == [0, 0]
+    rows = 3 if name in ("moco", "late_regularisers") else 6
+    assert second[f"{name} uneven step"]["chunks"] == [*range(rows), *range(rows - 1)]
 
 
 def test_each_process_drops_other_units(results):
     _alone, (first, second) = results
-    assert len(first["seeds"]) == len(second["seeds"]) == 3 * 2 * 2  # steps, forwards, chunks
+    assert len(first["seeds"]) == len(second["seeds"]) == 3 * 3  # steps, forwards of two chunks
     assert not set(first["seeds"]) & set(second["seeds"])
 
 

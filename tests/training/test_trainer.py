@@ -44,7 +44,7 @@ def test_training_lowers_the_loss_and_says_so_in_the_journal(start, tiny_model_f
     assert len(losses) == 30
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     names = {line["name"] for line in read_journal(trainer.out / "journal.jsonl")}
-    diagnostics = {"positive_cosine", "negative_cosine", "masked_fraction"}
+    diagnostics = {"positive_cosine", "negative_cosine", "masked_fraction", "masked_text_fraction"}
     assert names == {"loss", "gradient_norm", "learning_rate"} | diagnostics
 
 
@@ -68,9 +68,9 @@ def test_what_ran_before_does_not_change_the_dropout_of_a_step(start):
 def test_every_chunk_of_every_batch_of_every_step_drops_other_units(start, tiny_model_folder):
     method = new_simclr(tiny_model_folder, kind=Seeded)
     start(method=method, steps=2, accumulate_steps=2, chunk_rows=3).train()
-    assert len(method.seeds) == 2 * 2 * 2 * 3  # steps, batches, forwards, chunks
-    assert sorted(method.seeds) == sorted([*set(method.seeds)] * 2)
-    assert len(set(method.seeds)) == 2 * 2 * 3
+    batches = [method.seeds[start : start + 5] for start in range(0, 2 * 2 * 5, 5)]  # three chunks, two of them twice
+    assert [len(method.seeds), len(set(method.seeds))] == [2 * 2 * 5, 2 * 2 * 3]
+    assert all(one[:2] == one[3:] for one in batches)
 
 
 def test_the_loop_is_adamw_on_the_gradients_of_each_batch(start, tiny_model_folder):
@@ -90,10 +90,10 @@ def test_the_loop_is_adamw_on_the_gradients_of_each_batch(start, tiny_model_fold
     assert_close(dict(trainer.method.state_dict()), dict(by_hand.state_dict()), rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("chunk_rows", [None, 3])
-def test_a_step_of_two_batches_has_their_averaged_gradient(start, tiny_model_folder, chunk_rows):
+@pytest.mark.parametrize("chunks", [{}, {"chunk_rows": 3}, {"chunk_tokens": 40}], ids=str)
+def test_a_step_of_two_batches_has_their_averaged_gradient(start, tiny_model_folder, chunks):
     method = new_simclr(tiny_model_folder, dropout=0.0).double()
-    trainer = start(method=method, steps=2, accumulate_steps=2, clip_norm=1e9, chunk_rows=chunk_rows)
+    trainer = start(method=method, steps=2, accumulate_steps=2, clip_norm=1e9, **chunks)
     by_hand = new_simclr(tiny_model_folder, dropout=0.0).double().train()
     losses = []
     for number in (0, 1):
@@ -139,6 +139,7 @@ def test_weight_decay_is_for_matrices_alone(start):
         ("clip_norm", (None, 1e-6)),
         ("accumulate_steps", (1, 2)),
         ("chunk_rows", (None, 3)),
+        ("chunk_tokens", (None, 40)),
         ("steps", (3, 4)),
         ("seed", (0, 1)),
         ("batch_size", (4, 5)),

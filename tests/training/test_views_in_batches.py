@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader
 from tests.small_data import write_lines
 from tests.views.test_apertium import installed
 from textcl.assemble.auditing import build_recipe_views
-from textcl.assemble.components import make_components, make_source, read_training_texts
+from textcl.assemble.components import make_components
+from textcl.assemble.sources import make_source
+from textcl.assemble.texts import read_held_texts
 from textcl.corpus.token_files import MappedRows
 from textcl.progress import quiet
 from textcl.recipe.reading import read_recipe
@@ -59,7 +61,7 @@ def recipe_of(folder, model, texts, first=(), second=(), **more):
 
 def source_of(recipe):
     parts = make_components(recipe, "cpu")
-    source, _longer, notes = make_source(read_training_texts(recipe.data, quiet), parts, recipe, quiet)
+    source, _longer, notes = make_source(read_held_texts(recipe.data, quiet), parts, recipe, quiet)
     return source, notes
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from textcl.assemble.components import Components, make_components, make_source, read_training_texts
+from textcl.assemble.components import Components, make_components
 from textcl.assemble.sides import make_judge, open_store
+from textcl.assemble.sources import make_source
+from textcl.assemble.texts import read_held_texts
 from textcl.assemble.views import unwritten
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.load import tokenizer_of
@@ -21,7 +23,7 @@ from textcl.progress import Progress, Say, quiet, silent
 from textcl.randomness import RowRandom, permutation
 from textcl.recipe.models import Recipe
 from textcl.recipe.views import ChainView, ChoiceView, StoredViewRecipe, ViewRecipe
-from textcl.training.batches import PairSource
+from textcl.training.sources import PairSource
 from textcl.views.audit import ViewAudit, audit_view
 from textcl.views.store import Built, Stored, build_views, judge_views
 from textcl.views.view import leaves
@@ -65,7 +67,7 @@ def build_recipe_views(
         ConfigError: If the recipe is wrong, or has no stored view.
     """
     parts = make_components(recipe, _device())
-    texts = read_training_texts(recipe.data, progress)
+    texts = read_held_texts(recipe.data, progress)
     store = open_store(recipe, _device())
     done = []
     for side, view in ((texts.anchors, parts.first), (texts.positives, parts.second)):
@@ -96,7 +98,7 @@ def show_views(
     _check_done(done)
     parts, source = _open(recipe, progress, say)
     rows = _some_rows(source, n, recipe.seed)
-    (first, second, *_hard), read = source.draw_views(rows, 0, done), _reader(parts)
+    (first, second), read = source.draw_views(rows, 0, done), _reader(parts)
     columns = (source.first.tokens.take(rows), first, source.second.tokens.take(rows), second)
     return [Shown(*texts) for texts in zip(*(read(one.cut(source.max_tokens)) for one in columns), strict=True)]
 
@@ -189,7 +191,7 @@ def labels(recipes: Sequence[ViewRecipe], place: str) -> list[str]:
 
 def _open(recipe: Recipe, progress: Progress, say: Say) -> tuple[Components, PairSource]:
     parts = make_components(recipe, _device())
-    texts = read_training_texts(recipe.data, progress)
+    texts = read_held_texts(recipe.data, progress)
     source, _longer, notes = make_source(texts, parts, recipe, progress)
     for note in (*texts.notes, *notes):
         say(note)

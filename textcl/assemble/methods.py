@@ -22,7 +22,9 @@ from textcl.losses import (
     Uniformity,
 )
 from textcl.losses import VICReg as VICRegLoss
+from textcl.losses.false_negatives import FalseNegatives
 from textcl.methods import BYOL, BarlowTwins, MoCo, Pairs, Regulariser, SimCLR, SimCSE, SimSiam, VICReg
+from textcl.methods.masks import Masker
 from textcl.methods.method import Method
 from textcl.recipe.methods import (
     BarlowTwinsRecipe,
@@ -46,43 +48,48 @@ from textcl.recipe.methods import (
 _Regularisers = Mapping[str, Regulariser]
 
 
-def make_method(recipe: MethodRecipe, encoder: SentenceTransformer, labels: int = 1) -> Method:
+def make_method(recipe: MethodRecipe, encoder: SentenceTransformer, labels: int = 1, guide_width: int = 0) -> Method:
     """Return the method of a recipe around `encoder`.
 
     Args:
         recipe: The section.
         encoder: Trained in place.
         labels: Label columns of a row of the training data.
+        guide_width: Of the embeddings of a guide; 0 without one.
 
     Raises:
         ConfigError: If a setting is out of range.
     """
+    if recipe.name == "moco":
+        return _moco(recipe, encoder, _regularisers(recipe, encoder), labels, guide_width)
     make: Callable[..., Method] = _MAKERS[recipe.name]
-    return make(recipe, encoder, _regularisers(recipe, encoder), labels)
+    return make(recipe, encoder, _regularisers(recipe, encoder))
 
 
-def _simclr(recipe: SimCLRRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _simclr(recipe: SimCLRRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     loss = _info_nce(recipe, symmetric=recipe.symmetric, same_side=recipe.same_side)
     head = _projector(recipe.projector, encoder)
-    return SimCLR(encoder, _cut(loss, recipe.matryoshka, encoder, head, "projector"), head, added)
+    return SimCLR(encoder, _cut(loss, recipe.matryoshka, encoder, head, "projector"), head, added, _masker(recipe))
 
 
-def _simcse(recipe: SimCSERecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _simcse(recipe: SimCSERecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     loss = _cut(_info_nce(recipe), recipe.matryoshka, encoder, recipe.head or None, "head")
-    return SimCSE(encoder, loss, recipe.head, added)
+    return SimCSE(encoder, loss, recipe.head, added, _masker(recipe))
 
 
-def _pairs(recipe: PairsRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _pairs(recipe: PairsRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     loss = _info_nce(recipe, symmetric=recipe.symmetric, same_side=recipe.same_side)
-    return Pairs(encoder, _cut(loss, recipe.matryoshka, encoder), regularisers=added)
+    return Pairs(encoder, _cut(loss, recipe.matryoshka, encoder), regularisers=added, masker=_masker(recipe))
 
 
-def _siglip(recipe: SigLIPRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _siglip(recipe: SigLIPRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     loss = Sigmoid(_temperature(recipe.temperature), recipe.bias)
-    return Pairs(encoder, _cut(loss, recipe.matryoshka, encoder), regularisers=added)
+    return Pairs(encoder, _cut(loss, recipe.matryoshka, encoder), regularisers=added, masker=_masker(recipe))
 
 
-def _moco(recipe: MoCoRecipe, encoder: SentenceTransformer, added: _Regularisers, labels: int) -> Method:
+def _moco(
+    recipe: MoCoRecipe, encoder: SentenceTransformer, added: _Regularisers, labels: int, guide_width: int
+) -> Method:
     projector = _projector(recipe.projector, encoder)
     return MoCo(
         encoder,
@@ -94,10 +101,12 @@ def _moco(recipe: MoCoRecipe, encoder: SentenceTransformer, added: _Regularisers
         width=None if recipe.projector is None else recipe.projector.out,
         labels=labels,
         regularisers=added,
+        masker=_masker(recipe),
+        guide_width=guide_width,
     )
 
 
-def _byol(recipe: BYOLRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _byol(recipe: BYOLRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     return BYOL(
         encoder,
         _needed_projector(recipe.projector, encoder),
@@ -108,7 +117,7 @@ def _byol(recipe: BYOLRecipe, encoder: SentenceTransformer, added: _Regularisers
     )
 
 
-def _simsiam(recipe: SimSiamRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _simsiam(recipe: SimSiamRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     return SimSiam(
         encoder,
         _needed_projector(recipe.projector, encoder),
@@ -118,15 +127,13 @@ def _simsiam(recipe: SimSiamRecipe, encoder: SentenceTransformer, added: _Regula
     )
 
 
-def _barlow_twins(
-    recipe: BarlowTwinsRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int
-) -> Method:
+def _barlow_twins(recipe: BarlowTwinsRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     return BarlowTwins(
         encoder, BarlowTwinsLoss(recipe.off_diagonal_weight, recipe.scale), _projector(recipe.projector, encoder), added
     )
 
 
-def _vicreg(recipe: VICRegRecipe, encoder: SentenceTransformer, added: _Regularisers, _labels: int) -> Method:
+def _vicreg(recipe: VICRegRecipe, encoder: SentenceTransformer, added: _Regularisers) -> Method:
     loss = VICRegLoss(recipe.invariance, recipe.variance, recipe.covariance)
     return VICReg(encoder, loss, _projector(recipe.projector, encoder), added)
 
@@ -136,12 +143,18 @@ _MAKERS: Mapping[str, Callable[..., Method]] = {
     "simcse": _simcse,
     "pairs": _pairs,
     "siglip": _siglip,
-    "moco": _moco,
     "byol": _byol,
     "simsiam": _simsiam,
     "barlow_twins": _barlow_twins,
     "vicreg": _vicreg,
 }
+
+
+def _masker(recipe: SimCLRRecipe | SimCSERecipe | PairsRecipe | SigLIPRecipe | MoCoRecipe) -> Masker:
+    chosen, positives = recipe.false_negatives, getattr(recipe, "positives", "own")
+    with within("false_negatives"):
+        judge = None if chosen is None else FalseNegatives(chosen.above, chosen.margin)
+    return Masker(judge, group_positives=positives == "group")
 
 
 def _info_nce(recipe: SimCLRRecipe | SimCSERecipe | PairsRecipe | MoCoRecipe, **sides: bool) -> InfoNCE:

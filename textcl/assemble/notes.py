@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from textcl.assemble.texts import AnyTexts, TrainingTexts
 from textcl.corpus.collection import Collection
 from textcl.corpus.leaks import count_leaks
+from textcl.progress import Say
+from textcl.recipe.models import Recipe
 
 
 def missing_note(collection: Collection) -> str | None:
@@ -16,13 +21,43 @@ def missing_note(collection: Collection) -> str | None:
     )
 
 
-def leak_note(sides: list[list[str]], collection: Collection) -> str:
-    """Return the sentence about training rows (by side) whose texts are evaluated on."""
+def leak_note(texts: Sequence[AnyTexts], collection: Collection) -> str:
+    """Return the sentence about training rows whose texts are evaluated on."""
     relevant = {doc for judged in collection.qrels.values() for doc, gain in judged.items() if gain > 0}
     documents = dict(zip(collection.doc_ids, collection.documents, strict=True))
     evaluated = [*collection.queries, *(documents[doc] for doc in relevant if doc in documents)]
-    leaks = count_leaks(sides, evaluated)
+    leaks = count_leaks((block.columns for one in texts for block in one.blocks()), evaluated)
     return (
-        f"{leaks} of {len(sides[0])} training rows hold a text that is evaluated on "
+        f"{leaks} of {sum(map(len, texts))} training rows hold a text that is evaluated on "
         "(queries and their relevant documents)"
     )
+
+
+def tell(
+    recipe: Recipe,
+    texts: Sequence[AnyTexts],
+    max_tokens: int | None,
+    collection: Collection | None,
+    longer: int,
+    say: Say,
+) -> None:
+    """Say what was found in the data before the first step."""
+    for part, one in zip(recipe.data.parts, texts, strict=True):
+        limited = ", the first ones there (data.limit)" if len(one) == part.limit else ""
+        say(f"{len(one)} training {'texts' if one.single else 'pairs'} from {part.train}{limited}")
+        for note in one.notes:
+            say(note)
+    count = sum(map(len, texts))
+    queue = getattr(recipe.method, "queue_size", 0)
+    if queue > count:
+        say(f"method.queue_size is {queue}, so that each of the {count} pairs stands in the queue several times")
+    if longer:
+        total = sum(len(column) for one in texts if isinstance(one, TrainingTexts) for column in one.columns)
+        say(
+            f"{longer} of {total} training texts are longer than {max_tokens} tokens; "
+            "what their views leave beyond that is cut"
+        )
+    if collection is not None:
+        say(leak_note(texts, collection))
+        if missing := missing_note(collection):
+            say(missing)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
-from textcl.assemble.training import RUN_KIND, RUN_VERSION, make_accelerator, train
+from textcl.assemble.processes import join_processes, make_accelerator, together
+from textcl.assemble.training import RUN_KIND, RUN_VERSION, read_same_recipe, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
 from textcl.evaluation.seeds import SeedSummary, summarise_seeds
 from textcl.progress import Progress, Say, quiet, silent
@@ -75,16 +76,14 @@ def train_seeds(
     """
     if seeds < 2:
         raise ConfigError("seeds", seeds, "at least 2: one run tells no deviation; leave --seeds out for it")
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set)
+    join_processes()
+    recipe = read_same_recipe(recipe, set)
     if resume and out is None:
         raise ConfigError("out", problem="--resume needs --out, the folder of the runs to continue")
     folder = next_numbered(Path("runs"), "seeds") if out is None else Path(out)
     processes = make_accelerator(recipe.training)
-    if processes.is_main_process:
-        _open(folder, resume=resume, force=force)
-    else:
-        say = silent
-    processes.wait_for_everyone()
+    together(lambda: _open(folder, resume=resume, force=force) if processes.is_main_process else None)
+    say = say if processes.is_main_process else silent
     numbers = tuple(recipe.seed + number for number in range(seeds))
     for number in numbers:
         own, seeded = folder / f"seed-{number}", recipe.model_copy(update={"seed": number})

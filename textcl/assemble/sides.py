@@ -20,7 +20,7 @@ from textcl.encoder.load import fingerprint_encoder, load_encoder, tokenizer_of
 from textcl.errors import ConfigError
 from textcl.progress import Progress
 from textcl.recipe.models import Recipe
-from textcl.training.batches import Side
+from textcl.training.sources import Side
 from textcl.views.keywords import Keywords
 from textcl.views.store import Stored, ViewStore, differences
 from textcl.views.view import AnyView, Chain, Where, replaced
@@ -68,9 +68,18 @@ def make_judge(model: str, device: str) -> Judge:
 
 
 def make_side(
-    texts: list[str], prompt: str, view: AnyView, encoder: SentenceTransformer, store: Store, progress: Progress
+    texts: list[str],
+    prompt: str,
+    view: AnyView,
+    encoder: SentenceTransformer,
+    store: Store,
+    progress: Progress,
+    keep_tokens: bool = True,
 ) -> tuple[Side, list[str]]:
-    """Return one side of the pairs, with its stored views in the table, and what a user should know of them."""
+    """Return one side of the pairs, with its stored views in the table, and what a user should know of them.
+
+    With `keep_tokens` its tokens lie on disk afterwards, for the next run.
+    """
     table, notes = list(texts), list[str]()
 
     def bound(leaf: AnyView) -> AnyView:
@@ -86,8 +95,8 @@ def make_side(
     view = replaced(view, bound)
     tokenizer = tokenizer_of(encoder)
     prefix, suffix = special_tokens(tokenizer, prompt)
-    tokens = cached_tokens(table, tokenizer, prompt, progress=progress)
     anew = partial(tokenise, tokenizer=tokenizer, prompt=prompt)
+    tokens = cached_tokens(table, tokenizer, prompt, progress=progress) if keep_tokens else anew(table)
     return Side(tokens, prefix, suffix, view, table, anew), notes
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from textcl.artifacts import fingerprint, whole_folder, write_manifest, write_whole
-from textcl.assemble.components import (
-    Components,
-    TrainingTexts,
-    make_components,
-    make_encoder,
-    make_source,
-    read_training_texts,
-)
+from textcl.assemble.components import Components, make_components, make_encoder
 from textcl.assemble.development import Development, interpolate_best, read_development, to_json
 from textcl.assemble.evaluating import rank_collection
 from textcl.assemble.loop import make_batches, make_settings
-from textcl.assemble.notes import leak_note, missing_note
+from textcl.assemble.negatives import Miner, Negatives
+from textcl.assemble.notes import tell
+from textcl.assemble.processes import (
+    check_same_data,
+    check_same_recipe,
+    first_process_first,
+    join_processes,
+    make_accelerator,
+    together,
+)
 from textcl.assemble.run_folder import choose_folder, open_folder, versions
+from textcl.assemble.sources import make_sources
+from textcl.assemble.texts import AnyTexts, TrainingTexts, read_training_texts
 from textcl.assemble.views import unwritten
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.load import describe_encoder, save_encoder
@@ -37,11 +38,12 @@ from textcl.evaluation.measures import depth_of
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
 from textcl.progress import Progress, Say, quiet, silent
-from textcl.recipe.models import Recipe, TrainingRecipe
+from textcl.recipe.models import Recipe
 from textcl.recipe.reading import read_recipe
 from textcl.training.journal import read_journal
 from textcl.training.probe import draw_probe
 from textcl.training.settings import TrainingResult
+from textcl.training.sources import PairSource
 from textcl.training.trainer import Evaluate, Trainer
 
 RUN_KIND, RUN_VERSION = "run", 1
@@ -109,62 +111,112 @@ def train(
         ArtifactError: For a missing model, or a run that cannot be continued.
         PromiseError: If training diverged.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set)
+    first = join_processes().is_main_process
+    progress = progress if first else quiet
+    say = say if first else silent
+    recipe = read_same_recipe(recipe, set)
     accelerator = make_accelerator(recipe.training)
     recipe = _resolved(recipe, accelerator)
-    first = accelerator.is_main_process
-    progress = progress if first else quiet
-    folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
-    parts = make_components(recipe, str(accelerator.device))
-    texts = read_training_texts(recipe.data, progress)
-    collection = _read_collection(recipe)
-    development = read_development(recipe, collection)
-    with _first_process_first(accelerator):  # the others find the tokens on disk
-        source, longer, notes = make_source(texts, parts, recipe, progress)
-    batches = make_batches(source, recipe, accelerator)
+    given = together(lambda: _read(recipe, accelerator, out, resume=resume, force=force, progress=progress))
+    check_same_data(given.fingerprint)
+    parts, texts = given.parts, given.texts
+    with first_process_first(accelerator):  # the others find the tokens on disk
+        sources, longer, notes = make_sources(texts, parts, recipe, progress)
+        miner = None
+        if given.negatives is not None:
+            (source,) = (one for one in sources if isinstance(one, PairSource))
+            miner = Miner(given.negatives, parts, source, given.folder, accelerator, progress, say)
+            sources, notes = [miner.source], [*notes, *miner.notes]
+    batches = make_batches(sources, texts, recipe, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     batches.length = settings.steps * settings.accumulate_steps
     probe = (
-        None if recipe.training.health is None else draw_probe(source, recipe.training.health.probe_pairs, recipe.seed)
+        None if recipe.training.health is None else draw_probe(sources, recipe.training.health.probe_pairs, recipe.seed)
     )
-    evaluate = _on_the_way(recipe, parts, development, settings.steps)
-    trainer = Trainer(parts.method, batches, settings, folder, accelerator, evaluate, probe, say)
+    evaluate = _on_the_way(recipe, parts, given.development, settings.steps)
+    trainer = Trainer(
+        parts.method,
+        batches,
+        settings,
+        given.folder,
+        accelerator,
+        evaluate,
+        probe,
+        say,
+        miner if miner and miner.every else None,
+    )
+    if batches.batch_size < recipe.training.batch_size:
+        say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
     if first:
-        if batches.batch_size < recipe.training.batch_size:
-            say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
-        _tell(recipe, texts, parts, collection, longer, say)
+        tell(recipe, texts, parts.encoder.max_seq_length, given.collection, longer, say)
         for note in notes:
             say(note)
-        open_folder(folder, recipe, resume=resume)
-    before = _before(folder, recipe, parts, collection, accelerator, progress)
+        open_folder(given.folder, recipe, resume=resume)
+    before = _before(given.folder, recipe, parts, given.collection, accelerator, progress)
     result = trainer.train(resume=resume, progress=progress)
     if not first:
-        return Run(folder, folder / "model", None, None, None, result.steps, result.kept_step)
-    mixture = _mix(recipe, parts, development, say)
-    return _finish(folder, recipe, parts, texts, collection, before, result, mixture, progress)
+        return Run(given.folder, given.folder / "model", None, None, None, result.steps, result.kept_step)
+    mixture = _mix(recipe, parts, given.development, say)
+    return _finish(recipe, given, before, result, mixture, progress)
 
 
-def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
-    """Return what knows the processes and the precision of a run."""
-    on_gpu = torch.cuda.is_available()
-    precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
-    try:
-        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
-    except ValueError as error:  # Accelerate keeps the precision that a process started with
-        problem = "this process has trained with another precision already; start a new one for this run"
-        raise ConfigError("training.precision", problem=problem) from error
+@dataclass(frozen=True)
+class _Given:
+    """What a run is made from, read and found sound."""
+
+    folder: Path
+    parts: Components
+    texts: list[AnyTexts]
+    fingerprint: str
+    negatives: Negatives | None
+    collection: Collection | None
+    development: Development | None
 
 
-@contextmanager
-def _first_process_first(accelerator: Accelerator) -> Iterator[None]:
-    """Let the other processes wait until the first one is through, or has failed: they find the same fault then."""
-    if not accelerator.is_main_process:
-        accelerator.wait_for_everyone()
-    try:
-        yield
-    finally:
-        if accelerator.is_main_process:
-            accelerator.wait_for_everyone()
+def read_same_recipe(recipe: str | Path | Recipe, set: Mapping[str, object] | None) -> Recipe:
+    """Return a recipe that is the same on all processes.
+
+    Raises:
+        ConfigError: On all processes, if it is wrong or differs.
+    """
+    found = together(lambda: recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set))
+    check_same_recipe(found)
+    return found
+
+
+def _read(
+    recipe: Recipe,
+    accelerator: Accelerator,
+    out: str | Path | None,
+    *,
+    resume: bool,
+    force: bool,
+    progress: Progress,
+) -> _Given:
+    """Read whatever a run is made from; nothing is written and no process waits for another."""
+    first = accelerator.is_main_process
+    folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
+    parts = make_components(recipe, str(accelerator.device))
+    texts = read_training_texts(recipe.data, progress)
+    negatives = None
+    if recipe.negatives is not None:
+        (pairs,) = (one for one in texts if isinstance(one, TrainingTexts))
+        negatives = Negatives(recipe, pairs)
+    collection = _read_collection(recipe)
+    return _Given(
+        folder, parts, texts, _fingerprint(texts), negatives, collection, read_development(recipe, collection)
+    )
+
+
+def _fingerprint(texts: Sequence[AnyTexts]) -> str:
+    """Return what tells these training texts from others."""
+    blocks = (block for one in texts for block in ([one] if isinstance(one, TrainingTexts) else one.blocks()))
+    return fingerprint(
+        text
+        for block in blocks
+        for column in (block.anchors, block.positives, *block.hard_negatives)
+        for text in column
+    )
 
 
 def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
@@ -206,35 +258,6 @@ def _mix(recipe: Recipe, parts: Components, development: Development | None, say
     return {"share": share, "measures": to_json(found)}
 
 
-def _tell(
-    recipe: Recipe, texts: TrainingTexts, parts: Components, collection: Collection | None, longer: int, say: Say
-) -> None:
-    """Say what was found in the data before the first step."""
-    single = texts.positives is texts.anchors
-    count = len(texts.anchors)
-    limited = ", the first ones there (data.limit)" if count == recipe.data.limit else ""
-    say(f"{count} training {'texts' if single else 'pairs'} from {recipe.data.train}{limited}")
-    queue = getattr(recipe.method, "queue_size", 0)
-    if queue > count:
-        say(f"method.queue_size is {queue}, so that each of the {count} pairs stands in the queue several times")
-    for note in texts.notes:
-        say(note)
-    if longer:
-        total = count if single else (2 + len(texts.hard_negatives)) * count
-        say(
-            f"{longer} of {total} training texts are longer than {parts.encoder.max_seq_length} tokens; "
-            "what their views leave beyond that is cut"
-        )
-    if collection is not None:
-        say(
-            leak_note(
-                [texts.anchors] if single else [texts.anchors, texts.positives, *texts.hard_negatives], collection
-            )
-        )
-        if missing := missing_note(collection):
-            say(missing)
-
-
 def _before(
     folder: Path,
     recipe: Recipe,
@@ -255,17 +278,15 @@ def _before(
 
 
 def _finish(
-    folder: Path,
     recipe: Recipe,
-    parts: Components,
-    texts: TrainingTexts,
-    collection: Collection | None,
+    given: _Given,
     before: RetrievalResult | None,
     result: TrainingResult,
     mixture: dict[str, Any] | None,
     progress: Progress,
 ) -> Run:
     """Write the model, the second evaluation and the manifest."""
+    folder, parts, collection = given.folder, given.parts, given.collection
     with whole_folder(folder / "model", force=True) as partial:
         save_encoder(parts.encoder, partial)
     after = comparison = None
@@ -281,7 +302,7 @@ def _finish(
         "kept_step": result.kept_step,
         "development": {str(step): measures for step, measures in result.evaluations.items()},
         "interpolation": mixture,
-        "data": fingerprint([*texts.anchors, *texts.positives, *itertools.chain(*texts.hard_negatives)]),
+        "data": given.fingerprint,
         "encoder": describe_encoder(parts.encoder, str((folder / "model").resolve())),
         "stored_views": [
             {"place": plan.place, "made_by": plan.rewriter.facts}

@@ -9,7 +9,7 @@ from typing import cast
 
 import typer
 
-from textcl.cli import demo, encode, evaluate, index, recipe, search, train, views
+from textcl.cli import demo, encode, evaluate, index, mine, recipe, search, train, views
 from textcl.errors import PromiseError, TextclError
 
 # typer carries click's UsageError with it, without a public name; BadParameter is its child.
@@ -27,6 +27,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("encode")(encode.encode)
 app.command("search")(search.search)
+app.command("mine")(mine.mine)
 app.add_typer(index.app, name="index")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")

@@ -55,6 +55,11 @@ class Records:
         """Names of the columns, in the order of the source."""
         return list(self.dataset.column_names)
 
+    def take(self, rows: range) -> Records:
+        """Return some rows that follow each other, memory-mapped as the whole; its notes are of all rows."""
+        part = slice(rows.start, rows.stop)
+        return Records(self.dataset.select(rows), self.source, self.lines[part], self.blank_lines, self.kinds)
+
     def fault(self, problem: str, row: int | None = None) -> DataError:
         """Return the error that names this source, and the line of `row` where one row is at fault."""
         return DataError(problem, self.source, None if row is None else int(self.lines[row]))

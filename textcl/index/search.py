@@ -22,8 +22,6 @@ _CANDIDATES = 1_000_000  # candidates held at once, over all queries: 12 MB from
 _VECTOR_ROWS = 8192  # candidates scored at once
 _FLOAT32_HALF_STEP = 2.0**-24  # greatest relative error of one rounding to float32
 
-_Scored = list[tuple[float, str, int]]  # score, id, row
-
 
 @dataclass(frozen=True)
 class Hit:
@@ -57,10 +55,12 @@ def search(index: Index, queries: NDArray[np.float32], k: int, *, at_least: floa
     if at_least is not None and at_least != at_least:
         raise ConfigError("at_least", at_least, "a number")
     found = []
-    for best in _best(index, queries, k):
-        kept = [one for one in best if at_least is None or one[0] >= at_least]
-        texts = index.texts_of([row for _score, _id, row in kept])
-        found.append([Hit(one, score, text) for (score, one, _row), text in zip(kept, texts, strict=True)])
+    for rows, scores in zip(*neighbours(index, queries, k), strict=True):
+        # As Python's numbers: NumPy would round `at_least` to a float32 first.
+        values = [score for score in scores.tolist() if at_least is None or score >= at_least]
+        kept = rows[: len(values)]  # scores fall
+        named = zip(index.ids_of(kept), values, index.texts_of(kept), strict=True)
+        found.append([Hit(one, score, text) for one, score, text in named])
     return found
 
 
@@ -83,14 +83,29 @@ def search_run(
     if len(query_ids) != len(queries):
         raise ShapeError("query_ids", (len(query_ids),), f"({len(queries)},), one a query")
     run: dict[str, list[tuple[str, float]]] = {}
-    for query_id, best in zip(query_ids, _best(index, queries, k), strict=True):
+    for query_id, rows, scores in zip(query_ids, *neighbours(index, queries, k), strict=True):
         if query_id in run:
             raise DataError(f"query {query_id!r} comes twice; ids must differ")
-        run[query_id] = [(one, score) for score, one, _row in best]
+        run[query_id] = list(zip(index.ids_of(rows), scores.tolist(), strict=True))
     return run
 
 
-def _best(index: Index, queries: NDArray[np.float32], k: int) -> list[_Scored]:
+def neighbours(index: Index, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the rows of each query's best documents and their scores, in the canonical order.
+
+    Args:
+        index: An open index.
+        queries: (Q, D), as for `search`.
+        k: Documents a query, at least 1; all documents where there are fewer.
+
+    Returns:
+        (Q, min(k, N)) rows of the index and as many scores, exact and rounded once.
+
+    Raises:
+        ConfigError: If `k` is below 1.
+        ShapeError: If `queries` is not (Q, D).
+        DataError: If a query is not finite or not of length 1.
+    """
     if k < 1:
         raise ConfigError("k", k, "a whole number of at least 1")
     check_width("queries", queries, index.dimension)
@@ -99,7 +114,8 @@ def _best(index: Index, queries: NDArray[np.float32], k: int) -> list[_Scored]:
     # The greatest error of a float32 inner product (Higham 2002, section 3.1), and of rounding the exact one.
     margins = (index.dimension + 8) * _FLOAT32_HALF_STEP * index.longest * lengths
     k = min(k, index.rows)
-    best: list[_Scored] = [[] for _query in queries]
+    best_rows = np.empty((len(queries), k), dtype=np.int64)
+    best_scores = np.empty((len(queries), k), dtype=np.float32)
     open_queries, fetched = np.arange(len(queries)), min(k + _SPARE, index.rows)
     while len(open_queries):
         unsure: list[int] = []
@@ -113,9 +129,10 @@ def _best(index: Index, queries: NDArray[np.float32], k: int) -> list[_Scored]:
                 if fetched < index.rows and kth <= last + margins[query]:
                     unsure.append(query)  # a document not fetched could still tie with the k-th, or beat it
                 else:
-                    best[query] = _first(index, exact, candidates, kth, k)
+                    places = _first(index, exact, candidates, kth, k)
+                    best_rows[query], best_scores[query] = candidates[places], exact[places]
         open_queries, fetched = np.array(unsure, dtype=np.int64), min(4 * fetched, index.rows)
-    return best
+    return best_rows, best_scores
 
 
 def _check_lengths(lengths: NDArray[np.float64], *, normalised: bool) -> None:
@@ -137,9 +154,14 @@ def _exact_scores(index: Index, query: NDArray[np.float32], rows: NDArray[np.int
     return scores
 
 
-def _first(index: Index, exact: NDArray[np.float32], rows: NDArray[np.int64], kth: np.float32, k: int) -> _Scored:
-    """Return the first k in the canonical order of those candidates that score at least `kth`."""
+def _first(
+    index: Index, exact: NDArray[np.float32], rows: NDArray[np.int64], kth: np.float32, k: int
+) -> NDArray[np.int64]:
+    """Return the places (k,) of the first in the canonical order among candidates, those that score at least `kth`."""
     kept = np.flatnonzero(exact >= kth)
-    chosen = rows[kept]
-    scored = list(zip(exact[kept].tolist(), index.ids_of(chosen), chosen.tolist(), strict=True))
-    return sorted(scored, reverse=True)[:k]  # ids differ, so that rows never decide
+    places: NDArray[np.int64] = kept[np.argsort(-exact[kept])]
+    scores = exact[places]
+    if (scores[1:] == scores[:-1]).any():  # names cost as much as all the rest, so that only ties are asked for theirs
+        named = zip(scores.tolist(), index.ids_of(rows[places]), places.tolist(), strict=True)
+        places = np.array([place for _score, _id, place in sorted(named, reverse=True)], dtype=np.int64)
+    return places[:k]

@@ -1,4 +1,4 @@
-"""Whom each anchor is compared with: its own positive, and the rows that are its negatives."""
+"""Whom each anchor is compared with: its own positive, further ones, and the rows that are its negatives."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from textcl.losses.rows import check_pair, products, unit_rows
 
 
 class Contrast(NamedTuple):
-    """A batch made ready to be compared; nothing is None any more.
+    """A batch made ready to be compared.
 
     Attributes:
         anchor: (B, D), unit rows in float32 at least, as the next two.
         positive: (B, D), row i belongs to anchor i.
         negatives: (K, D), K may be 0.
-        same: (B, B) booleans, true on the diagonal.
+        same: (B, B) booleans, true on the diagonal and wherever `further` is.
         same_negatives: (B, K) booleans.
+        further: (B, B) booleans, true where row j's positive is one of anchor i too, and false on the diagonal; None
+            where nobody asked for several positives, which costs nothing then.
     """
 
     anchor: Tensor
@@ -27,15 +29,17 @@ class Contrast(NamedTuple):
     negatives: Tensor
     same: Tensor
     same_negatives: Tensor
+    further: Tensor | None
 
     def turned(self) -> Contrast:
         """Return the same batch with the sides exchanged."""
-        return self._replace(anchor=self.positive, positive=self.anchor, same=self.same.T)
+        further = None if self.further is None else self.further.T
+        return self._replace(anchor=self.positive, positive=self.anchor, same=self.same.T, further=further)
 
     def candidates(self, same_side: bool = False) -> tuple[Tensor, Tensor]:
         """Return each anchor's cosines with its C candidates, and which of them are its negatives, (B, C) each.
 
-        Column i of row i is its own positive. C is B + K, or 2B + K where the anchors are candidates too.
+        Column i of row i is its own positive, and the first B columns are the positives of all rows. C is B + K, or 2B + K where the anchors are candidates too.
         """
         sides = [self.positive, self.anchor] if same_side else [self.positive]
         cosines = [products(self.anchor, candidates) for candidates in (*sides, self.negatives)]
@@ -44,7 +48,12 @@ class Contrast(NamedTuple):
 
 
 def make_contrast(
-    anchor: Tensor, positive: Tensor, negatives: Tensor | None, same: Tensor | None, same_negatives: Tensor | None
+    anchor: Tensor,
+    positive: Tensor,
+    negatives: Tensor | None,
+    same: Tensor | None,
+    same_negatives: Tensor | None,
+    positives: Tensor | None,
 ) -> Contrast:
     """Return what a contrastive loss was given, checked and made ready.
 
@@ -60,7 +69,10 @@ def make_contrast(
     same = itself if same is None else same
     if same_negatives is None:
         same_negatives = torch.zeros(batch, len(negatives), dtype=torch.bool, device=anchor.device)
-    for name, mask, columns in (("same", same, batch), ("same_negatives", same_negatives, len(negatives))):
-        if mask.shape != (batch, columns):
+    masks = (("same", same, batch), ("same_negatives", same_negatives, len(negatives)), ("positives", positives, batch))
+    for name, mask, columns in masks:
+        if mask is not None and mask.shape != (batch, columns):
             raise ShapeError(name, mask.shape, f"({batch}, {columns})")
-    return Contrast(unit_rows(anchor), unit_rows(positive), unit_rows(negatives), same | itself, same_negatives)
+    further = None if positives is None else positives & ~itself
+    same = same | itself if further is None else same | itself | further
+    return Contrast(unit_rows(anchor), unit_rows(positive), unit_rows(negatives), same, same_negatives, further)

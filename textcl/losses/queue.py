@@ -18,6 +18,7 @@ class NegativeQueue(nn.Module):
         queue_size: K, keys kept, at least 1.
         width: D of a key.
         labels: G, label columns of a row.
+        guide_width: E, of a guide's embeddings of the same rows; 0 keeps none.
 
     References:
         He et al. (2020), arXiv:1911.05722, section 3.2.
@@ -25,15 +26,17 @@ class NegativeQueue(nn.Module):
 
     keys: Tensor
     groups: Tensor
+    guide: Tensor
     steps: Tensor
     pushed: Tensor
 
-    def __init__(self, queue_size: int, width: int, labels: int = 1) -> None:
+    def __init__(self, queue_size: int, width: int, labels: int = 1, guide_width: int = 0) -> None:
         super().__init__()
         if queue_size < 1:
             raise ConfigError("queue_size", queue_size, "at least 1 row")
         self.register_buffer("keys", torch.zeros(queue_size, width))
         self.register_buffer("groups", torch.full((queue_size, labels), -1))
+        self.register_buffer("guide", torch.zeros(queue_size, guide_width))
         self.register_buffer("steps", torch.zeros(queue_size, dtype=torch.int64))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # rows ever; the next goes to pushed mod K
 
@@ -43,8 +46,14 @@ class NegativeQueue(nn.Module):
         return torch.arange(len(self.keys), device=self.keys.device) >= self.pushed
 
     @torch.no_grad()
-    def push(self, keys: Tensor, groups: Tensor, step: int) -> None:
-        """Add n keys (n, D) with their labels (n, G), made at optimizer step `step`; the oldest ones make room.
+    def push(self, keys: Tensor, groups: Tensor, step: int, guide: Tensor | None = None) -> None:
+        """Add n keys with their labels, made at optimizer step `step`; the oldest ones make room.
+
+        Args:
+            keys: (n, D).
+            groups: (n, G).
+            step: Counted from 1.
+            guide: (n, E) embeddings by the guide; None where E is 0.
 
         Raises:
             ShapeError: If the widths are not those of the queue.
@@ -53,11 +62,15 @@ class NegativeQueue(nn.Module):
             raise ShapeError("keys", keys.shape, f"(n, {self.keys.shape[1]})")
         if groups.shape != (len(keys), self.groups.shape[1]):
             raise ShapeError("groups", groups.shape, f"({len(keys)}, {self.groups.shape[1]})")
+        guide = keys.new_empty(len(keys), 0) if guide is None else guide
+        if guide.shape != (len(keys), self.guide.shape[1]):
+            raise ShapeError("guide", guide.shape, f"({len(keys)}, {self.guide.shape[1]})")
         size, count = len(self.keys), len(keys)
         kept = min(count, size)
         places = (self.pushed + count - kept + torch.arange(kept, device=self.keys.device)) % size
         self.keys[places] = keys[count - kept :].to(self.keys.dtype)
         self.groups[places] = groups[count - kept :]
+        self.guide[places] = guide[count - kept :].to(self.guide.dtype)
         self.steps[places] = step
         self.pushed += count
 

@@ -40,13 +40,19 @@ class Sigmoid(nn.Module):
         negatives: Tensor | None = None,
         same: Tensor | None = None,
         same_negatives: Tensor | None = None,
+        positives: Tensor | None = None,
     ) -> Tensor:
         """Return the sum over all pairs divided by B, in nats; arguments and errors as InfoNCE has them.
 
+        Row i makes a pair with each of its positives.
+
         Exchanging anchor and positive changes nothing but who meets the `negatives`: the anchors.
         """
-        cosines, negative = make_contrast(anchor, positive, negatives, same, same_negatives).candidates()
+        contrast = make_contrast(anchor, positive, negatives, same, same_negatives, positives)
+        cosines, negative = contrast.candidates()
         logits = cosines / temperature_now(self.temperature) + self.bias  # (B, B + K); row i's positive is column i
         pairs = F.logsigmoid(logits.diagonal()).sum()
+        if contrast.further is not None:
+            pairs = pairs + F.logsigmoid(logits[:, : len(logits)]).masked_fill(~contrast.further, 0.0).sum()
         others = F.logsigmoid(-logits).masked_fill(~negative, 0.0).sum()
         return -(pairs + others) / len(anchor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -21,6 +21,10 @@ from textcl.encoder.forward import forward_rows
 from textcl.losses.temperature import set_progress
 from textcl.methods.regularisers import Regulariser
 
+GUIDE = "guide"
+ABSENT = -1
+"""The label of a hard negative that is not there: its place is held by an empty text that nobody is told apart from."""
+
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -30,14 +34,20 @@ class PairBatch:
         tokens: S * B rows with special tokens.
         rows: (B,) row numbers in the data set.
         groups: (B, G) labels; two rows that share a label, in whichever columns, are no negatives of each other.
-        negative_groups: (B, H) labels of the hard negatives, H = S - 2; None for none. A hard negative is no negative
-            of a row that has its label.
+        negative_groups: (B, H, F) labels of the hard negatives, H = S - 2; None for none. A hard negative is no
+            negative of a row that has one of its labels.
+        kinds: G words, why rows that share the label of a column are no negatives; None: "text" for all.
+        guide: (S * B, E) embeddings of the same texts by a frozen encoder; None without one.
+        counts: (W,) rows of each process; None where all have B.
     """
 
     tokens: TokenRows
     rows: NDArray[np.int64]
     groups: NDArray[np.int64]
     negative_groups: NDArray[np.int64] | None = None
+    kinds: tuple[str, ...] | None = None
+    guide: NDArray[np.float32] | None = None
+    counts: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,31 +74,27 @@ class MethodOutput:
 
 @dataclass(frozen=True)
 class GatheredBatch:
-    """A batch of N = W * B rows over all W processes, embedded; the same on every process.
+    """A batch of N rows, those of all processes, embedded; the same on every process.
 
     Args:
         sides: The embeddings that have a gradient, one (N, D) a side.
-        fixed: Embeddings without a gradient, by name, one (N, D) a side that was asked for.
+        fixed: Embeddings without a gradient, by name, one (N, D) a side that was asked for; those of a guide, of all
+            sides, are called `GUIDE`.
         groups: (N, G) labels.
-        negative_groups: (N, H) labels of the hard negatives.
+        negative_groups: (N, H, F) labels of the hard negatives.
+        kinds: G words, one a column of `groups`.
     """
 
     sides: tuple[Tensor, ...]
     fixed: Mapping[str, tuple[Tensor, ...]]
     groups: Tensor
     negative_groups: Tensor
+    kinds: tuple[str, ...]
 
     @cached_property
     def same(self) -> Tensor:
         """(N, N) booleans, true where two rows share a label."""
         return share_a_label(self.groups, self.groups)
-
-    @cached_property
-    def same_negatives(self) -> Tensor | None:
-        """(N, H * N) booleans, true where a hard negative has a row's label; None without hard negatives."""
-        if self.negative_groups.shape[1] == 0:
-            return None
-        return share_a_label(self.groups, self.negative_groups.T.reshape(-1, 1))
 
 
 class Method(nn.Module, ABC):
@@ -186,31 +192,34 @@ class _Gather(torch.autograd.Function):
     """Rows of all processes, rank after rank; the gradient of each process's rows is the sum over processes."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401, ARG004 (torch's context, which has no public type)
-        everywhere = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(everywhere, rows.contiguous())
-        return torch.cat(everywhere)
+    def forward(ctx: Any, rows: Tensor, counts: Sequence[int]) -> Tensor:  # noqa: ANN401 (torch's context, which has no public type)
+        ctx.counts = counts
+        most = max(counts)  # all send as many rows as the longest has; what fills the others up is dropped here
+        sent = F.pad(rows.contiguous(), (0, 0) * (rows.ndim - 1) + (0, most - len(rows)))
+        everywhere = [torch.empty_like(sent) for _ in counts]
+        dist.all_gather(everywhere, sent)
+        return torch.cat([part[:count] for part, count in zip(everywhere, counts, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
-        rank, count = dist.get_rank(), len(total) // dist.get_world_size()
-        return total[rank * count : (rank + 1) * count]
+        return torch.split(total, list(ctx.counts))[dist.get_rank()], None
 
 
-def gather_rows(rows: Tensor) -> Tensor:
-    """Return the rows of all processes, (W * n, …), with gradients; without processes, `rows` itself.
+def gather_rows(rows: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+    """Return the rows of all processes, (N, …), with gradients; without processes, `rows` itself.
 
     Every process computes the same loss on what it gathers, so the summed gradient is W times that of one loss, and the
     average that DistributedDataParallel takes over the W processes makes it right.
 
     Args:
-        rows: (n, …), the same n on every process.
+        rows: (n, …).
+        counts: n of each process; None where all have as many.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows, counts or (len(rows),) * dist.get_world_size())  # type: ignore[no-untyped-call]
     return gathered
 
 
@@ -218,15 +227,18 @@ def gather_batch(embeddings: Tensor, fixed: Mapping[str, Tensor], batch: PairBat
     """Return the batch of all processes from what this process has of it."""
 
     def gather_sides(rows: Tensor) -> tuple[Tensor, ...]:
-        return tuple(gather_rows(side) for side in torch.split(rows, len(batch)))
+        return tuple(gather_rows(side, batch.counts) for side in torch.split(rows, len(batch)))
 
     device = embeddings.device
-    none = np.empty((len(batch), 0), dtype=np.int64)
+    none = np.empty((len(batch), 0, 1), dtype=np.int64)
+    fixed = fixed if batch.guide is None else {**fixed, GUIDE: torch.from_numpy(batch.guide).to(device)}
+    negative_groups = none if batch.negative_groups is None else batch.negative_groups
     return GatheredBatch(
         gather_sides(embeddings),
         {name: gather_sides(rows) for name, rows in fixed.items()},
-        gather_rows(torch.from_numpy(batch.groups).to(device)),
-        gather_rows(torch.from_numpy(none if batch.negative_groups is None else batch.negative_groups).to(device)),
+        gather_rows(torch.from_numpy(batch.groups).to(device), batch.counts),
+        gather_rows(torch.from_numpy(negative_groups).to(device), batch.counts),
+        batch.kinds or ("text",) * batch.groups.shape[1],
     )
 
 
@@ -241,7 +253,7 @@ def share_a_label(first: Tensor, second: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pair_diagnostics(anchor: Tensor, positive: Tensor, same: Tensor) -> dict[str, Tensor]:
-    """Return the mean cosine of pairs and of negatives, and the share of candidates that are masked.
+    """Return the mean cosine of pairs and of the batch's negatives.
 
     Args:
         anchor: (N, D).
@@ -252,5 +264,4 @@ def pair_diagnostics(anchor: Tensor, positive: Tensor, same: Tensor) -> dict[str
     return {
         "positive_cosine": cosines.diagonal().mean(),
         "negative_cosine": cosines.masked_fill(same, 0.0).sum() / (~same).sum().clamp(min=1),
-        "masked_fraction": (same.sum() - len(same)) / max(1, same.numel() - len(same)),
     }

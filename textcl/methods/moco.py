@@ -12,7 +12,8 @@ from textcl.encoder.momentum import MomentumEncoder
 from textcl.errors import ConfigError
 from textcl.losses.info_nce import InfoNCE
 from textcl.losses.queue import NegativeQueue
-from textcl.methods.method import GatheredBatch, Method, MethodOutput, PairBatch, pair_diagnostics, share_a_label
+from textcl.methods.masks import Masker, Past
+from textcl.methods.method import GUIDE, GatheredBatch, Method, MethodOutput, PairBatch, pair_diagnostics
 from textcl.methods.regularisers import Regulariser
 
 
@@ -35,6 +36,8 @@ class MoCo(Method):
         width: P, what the queue holds; None takes the encoder's.
         labels: G, label columns of a row.
         regularisers: As Method has them.
+        masker: Decides which candidates are no negatives, in the queue too.
+        guide_width: E, of a guide's embeddings, which the queue keeps beside the keys; 0 without a guide.
 
     References:
         He et al. (2020), arXiv:1911.05722, Eq. 1 and Algorithm 1; Izacard et al. (2022), arXiv:2112.09118, for text.
@@ -54,6 +57,8 @@ class MoCo(Method):
         width: int | None = None,
         labels: int = 1,
         regularisers: Mapping[str, Regulariser] | None = None,
+        masker: Masker | None = None,
+        guide_width: int = 0,
     ) -> None:
         super().__init__(encoder, regularisers)
         if any(isinstance(part, InfoNCE) and (part.symmetric or part.same_side) for part in loss.modules()):
@@ -62,8 +67,9 @@ class MoCo(Method):
         self.momentum_encoder = MomentumEncoder(encoder, projector, momentum)
         self.queue = None
         if queue_size != 0:
-            self.queue = NegativeQueue(queue_size, width or encoder.get_embedding_dimension() or 0, labels)
-        self._new_keys: list[tuple[Tensor, Tensor]] = []
+            self.queue = NegativeQueue(queue_size, width or encoder.get_embedding_dimension() or 0, labels, guide_width)
+        self.masker = masker or Masker()
+        self._new_keys: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def trained_sides(self, sides: int) -> int:
         """Return 1, the anchors; with `symmetric` 2: hard negatives are keys alone."""
@@ -81,28 +87,29 @@ class MoCo(Method):
         keys = [self.momentum_encoder.project(side) for side in batch.fixed["key"]]
         anchor_keys = keys.pop(0) if self.symmetric else None
         positive_keys, *hard_keys = keys
-        negatives, same_negatives = self._negatives(batch, hard_keys)
-        loss = self.contrast(queries[0], positive_keys, negatives, batch.same, same_negatives)
+        past = self._past(queries[0].dtype)
+        masks = self.masker(batch, queries[0], positive_keys, hard_keys, past)
+        more = hard_keys if past is None else [*hard_keys, past.keys]
+        told = (torch.cat(more) if more else None, masks.same, masks.same_negatives)
+        loss = self.contrast(queries[0], positive_keys, *told, positives=masks.positives)
         if anchor_keys is not None:
-            loss = (loss + self.contrast(queries[1], anchor_keys, negatives, batch.same, same_negatives)) / 2
+            loss = (loss + self.contrast(queries[1], anchor_keys, *told, positives=masks.positives)) / 2
         if self.training:
-            self._new_keys.append((positive_keys, batch.groups))
-        return MethodOutput(loss, pair_diagnostics(queries[0], positive_keys, batch.same))
+            guide = batch.fixed[GUIDE][1] if GUIDE in batch.fixed else None
+            self._new_keys.append((positive_keys, batch.groups, guide))
+        return MethodOutput(loss, {**pair_diagnostics(queries[0], positive_keys, masks.same), **masks.diagnostics})
 
-    def _negatives(self, batch: GatheredBatch, hard_keys: list[Tensor]) -> tuple[Tensor | None, Tensor | None]:
-        """Return the candidates beyond the batch's keys, (K, P), and where they are none, (N, K)."""
-        keys, masks = list(hard_keys), [] if batch.same_negatives is None else [batch.same_negatives]
-        if self.queue is not None:
-            keys.append(self.queue.keys.to(batch.sides[0].dtype))
-            masks.append(share_a_label(batch.groups, self.queue.groups) | self.queue.empty)
-        return (torch.cat(keys), torch.cat(masks, dim=1)) if keys else (None, None)
+    def _past(self, dtype: torch.dtype) -> Past | None:
+        """Return the keys of the queue as candidates."""
+        queue = self.queue
+        return None if queue is None else Past(queue.keys.to(dtype), queue.groups, queue.empty, queue.guide)
 
     def after_update(self, step: int) -> None:
         """Move the momentum encoder on, then put the step's keys into the queue."""
         self.momentum_encoder.update(self.encoder, self.projector)
         if self.queue is not None:
-            for keys, groups in self._new_keys:
-                self.queue.push(keys, groups, step)
+            for keys, groups, guide in self._new_keys:
+                self.queue.push(keys, groups, step, guide)
         self._new_keys.clear()
 
     def measures(self, step: int) -> dict[str, float]:

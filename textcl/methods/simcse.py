@@ -8,6 +8,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from textcl.methods.in_batch import InBatch
+from textcl.methods.masks import Masker
 from textcl.methods.regularisers import Regulariser
 
 
@@ -22,6 +23,7 @@ class SimCSE(InBatch):
         loss: InfoNCE.
         head: Whether there is a head; without one the loss sees the embeddings.
         regularisers: As Method has them.
+        masker: Decides which candidates are no negatives.
 
     References:
         Gao, Yao and Chen (2021), arXiv:2104.08821, Eq. 4 and 5, and section 6.3 for the head.
@@ -35,7 +37,8 @@ class SimCSE(InBatch):
         loss: nn.Module,
         head: bool = True,
         regularisers: Mapping[str, Regulariser] | None = None,
+        masker: Masker | None = None,
     ) -> None:
         width = encoder.get_embedding_dimension() or 0
         layers = nn.Sequential(nn.Linear(width, width), nn.Tanh()) if head else None
-        super().__init__(encoder, loss, layers, regularisers)
+        super().__init__(encoder, loss, layers, regularisers, masker)

@@ -36,6 +36,7 @@ TemperatureRecipe: TypeAlias = Annotated[
     | Annotated[LearnedRecipe, Tag("learned")],
     Discriminator(_shape_of),
 ]
+PositivesRecipe: TypeAlias = Literal["own", "group"]
 NormRecipe: TypeAlias = Literal["layer", "batch", "none"]
 
 
@@ -78,6 +79,16 @@ class MatryoshkaRecipe(StrictModel):
     weights: tuple[float, ...] | None = Field(None, description="factors of the terms; null: 1 each")
 
 
+class FalseNegativesRecipe(StrictModel):
+    """When a candidate is too similar to be a negative."""
+
+    above: float | None = Field(None, description="cosine above which two rows are taken for the same")
+    margin: float | None = Field(None, description="none is a negative that is nearer than the positive's minus this")
+    guide: str | None = Field(
+        None, description="frozen encoder that judges, by folder or name; null: the one in training"
+    )
+
+
 class _Method(StrictModel):
     """What every method takes."""
 
@@ -86,7 +97,13 @@ class _Method(StrictModel):
     distillation: DistillationRecipe | None = None
 
 
-class _InfoNCE(_Method):
+class _Contrastive(_Method):
+    """What every method with negatives takes."""
+
+    false_negatives: FalseNegativesRecipe | None = Field(None, description="masks by similarity, beside equal labels")
+
+
+class _InfoNCE(_Contrastive):
     """What every method with InfoNCE takes."""
 
     temperature: TemperatureRecipe = Field(0.05, description="divisor of similarities")
@@ -100,6 +117,7 @@ class SimCLRRecipe(_InfoNCE):
     """The `method` section of a recipe whose name is simclr."""
 
     name: Literal["simclr"]
+    positives: PositivesRecipe = Field("own", description="group: rows of one data.group are positives of each other")
     symmetric: bool = Field(True, description="positives look for their anchors too")
     same_side: bool = Field(True, description="rows of the same side are negatives too (NT-Xent)")
     projector: ProjectorRecipe | None = None
@@ -109,6 +127,7 @@ class SimCSERecipe(_InfoNCE):
     """The `method` section of a recipe whose name is simcse."""
 
     name: Literal["simcse"]
+    positives: PositivesRecipe = Field("own", description="group: rows of one data.group are positives of each other")
     head: bool = Field(True, description="a linear layer with tanh before the loss, in training only")
 
 
@@ -116,14 +135,16 @@ class PairsRecipe(_InfoNCE):
     """The `method` section of a recipe whose name is pairs."""
 
     name: Literal["pairs"] = "pairs"
+    positives: PositivesRecipe = Field("own", description="group: rows of one data.group are positives of each other")
     symmetric: bool = Field(True, description="positives look for their anchors too")
     same_side: bool = Field(False, description="rows of the same side are negatives too")
 
 
-class SigLIPRecipe(_Method):
+class SigLIPRecipe(_Contrastive):
     """The `method` section of a recipe whose name is siglip."""
 
     name: Literal["siglip"]
+    positives: PositivesRecipe = Field("own", description="group: rows of one data.group are positives of each other")
     temperature: TemperatureRecipe = Field(
         LearnedRecipe(learned=0.1), description="divisor of similarities", validate_default=True
     )

@@ -6,9 +6,9 @@ setting is checked once, in the component, when `assemble` makes it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag, model_validator
 
 from textcl.recipe.methods import MethodRecipe, PairsRecipe
 from textcl.recipe.strict import StrictModel
@@ -59,19 +59,96 @@ class Columns(StrictModel):
     hard_negatives: tuple[str, ...] = Field((), description="columns of texts that are none of the anchor's")
 
 
-class DataRecipe(StrictModel):
-    """The `data` section: texts or pairs to train on."""
+class Source(StrictModel):
+    """Texts or pairs, and where they lie."""
 
     train: str = Field(description="txt, csv, tsv, jsonl or parquet file (.gz too), BEIR folder, or hub:NAME")
     column: str | None = Field(None, description="column of single texts; null takes the only one")
     columns: Columns | None = Field(None, description="columns of pairs, instead of `column`")
     group: str | None = Field(None, description="column of labels: rows with an equal one are never negatives")
     limit: PositiveInt | None = Field(None, description="rows read at most; null reads all")
+    stream: PositiveInt | None = Field(
+        None, description="rows held in memory at a time and shuffled among each other; null holds all"
+    )
 
     @model_validator(mode="after")
-    def _one_shape(self) -> DataRecipe:
+    def _one_shape(self) -> Source:
         if self.column is not None and self.columns is not None:
             raise ValueError("column and columns exclude each other: single texts or pairs")
+        return self
+
+
+class DataRecipe(Source):
+    """The `data` section: texts or pairs to train on."""
+
+    near_duplicates: float | None = Field(
+        None, description="similarity in (0, 1) from which texts count as equal; null: equal ones alone"
+    )
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The sources, one."""
+        return (self,)
+
+
+class SourceRecipe(Source):
+    """One of several sources."""
+
+    name: str = Field(description="what the journal calls it")
+    weight: PositiveFloat | None = Field(None, description="share relative to the others; null: its number of rows")
+
+
+class MixtureRecipe(StrictModel):
+    """The `data` section of a run with several sources."""
+
+    sources: tuple[SourceRecipe, ...] = Field(min_length=2, description="each with the keys of a `data` section")
+    batches: Literal["one_source", "mixed"] = Field("one_source", description="what stands together in a batch")
+    near_duplicates: float | None = Field(None, description="as with one source, over the texts of all")
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The sources."""
+        return self.sources
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> MixtureRecipe:
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError("sources: each needs a name of its own")
+        if 0 < sum(source.weight is None for source in self.sources) < len(self.sources):
+            raise ValueError("sources: give all of them a weight, or none")
+        return self
+
+
+def _several(value: Any) -> str:  # noqa: ANN401 (whatever the recipe has there)
+    return "several" if isinstance(value, MixtureRecipe) or (isinstance(value, dict) and "sources" in value) else "one"
+
+
+AnyDataRecipe: TypeAlias = Annotated[
+    Annotated[DataRecipe, Tag("one")] | Annotated[MixtureRecipe, Tag("several")], Discriminator(_several)
+]
+DATA: dict[str, type[StrictModel]] = {"one": DataRecipe, "several": MixtureRecipe}
+"""What stands in a fault's place to say which kind of `data` section was taken."""
+
+
+class NegativesRecipe(StrictModel):
+    """The `negatives` section: hard negatives mined for each pair, from a file or by the encoder in training."""
+
+    file: str | None = Field(None, description="what textcl mine wrote for the same pairs")
+    every: PositiveInt | None = Field(None, description="steps between minings with the encoder as it then is")
+    documents: str | None = Field(None, description="where they are looked for; null: the positives")
+    first_rank: int = Field(1, description="best rank that is taken, from 1")
+    last_rank: int = Field(100, description="worst rank that is taken")
+    margin: float | None = Field(None, description="least distance below the positive's score")
+    relative_margin: float | None = Field(None, description="the same as a share of the positive's score")
+    max_score: float | None = Field(None, description="highest score that is taken")
+    per_row: int = Field(1, description="negatives a pair")
+    sampling: Literal["top", "random"] = Field("top", description="which of those that may be taken")
+
+    @model_validator(mode="after")
+    def _says_where_from(self) -> NegativesRecipe:
+        if self.file is None and self.every is None:
+            raise ValueError("needs a file of mined negatives, or in `every` how often to mine")
         return self
 
 
@@ -93,6 +170,7 @@ class TrainingRecipe(StrictModel):
     """The `training` section: numbers of the loop."""
 
     batch_size: PositiveInt = Field(64, description="pairs of one process at a time")
+    unique_batches: bool = Field(False, description="no two rows with an equal text or group in one batch")
     epochs: PositiveFloat = Field(1.0, description="passes over the data; the last may be a part of one")
     max_steps: PositiveInt | None = Field(None, description="optimizer steps at most")
     learning_rate: PositiveFloat = Field(2e-5, description="peak of the schedule")
@@ -104,13 +182,22 @@ class TrainingRecipe(StrictModel):
     weight_decay: float = Field(0.01, ge=0, description="AdamW's, on matrices")
     clip_norm: PositiveFloat | None = Field(1.0, description="largest gradient norm; null does not clip")
     accumulate_steps: PositiveInt = Field(1, description="batches averaged before a step; adds no negatives")
-    chunk_rows: PositiveInt | None = Field(None, description="rows held by the gradient cache; null turns it off")
+    chunk_rows: PositiveInt | None = Field(None, description="rows held at a time by the gradient cache; null: all")
+    chunk_tokens: PositiveInt | None = Field(
+        None, description="tokens held at a time by the gradient cache, instead of chunk_rows; a longer row runs alone"
+    )
     workers: NonNegativeInt = Field(0, description="processes that draw views")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
     log_every: PositiveInt = Field(10, description="steps between journal lines")
     save_every: PositiveInt | None = Field(200, description="steps between checkpoints; null writes none")
     evaluate_every: PositiveInt | None = Field(None, description="steps between evaluations; null: at the end alone")
     health: HealthRecipe | None = Field(HealthRecipe(), description="null never looks")
+
+    @model_validator(mode="after")
+    def _one_kind_of_chunk(self) -> TrainingRecipe:
+        if self.chunk_rows is not None and self.chunk_tokens is not None:
+            raise ValueError("chunk_rows and chunk_tokens exclude each other: chunks are counted in rows or in tokens")
+        return self
 
 
 class DevelopmentRecipe(StrictModel):
@@ -157,7 +244,8 @@ class Recipe(StrictModel):
 
     seed: NonNegativeInt = 0
     encoder: EncoderRecipe = EncoderRecipe()
-    data: DataRecipe
+    data: AnyDataRecipe
+    negatives: NegativesRecipe | None = None
     views: ViewsRecipe = ViewsRecipe()
     method: MethodRecipe = PairsRecipe()
     training: TrainingRecipe = TrainingRecipe()
@@ -166,8 +254,9 @@ class Recipe(StrictModel):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
-        if self.views.pair is not None and self.data.columns is not None:
+        if self.views.pair is not None and any(part.columns is not None for part in self.data.parts):
             raise ValueError("views.pair makes a pair from one text, but data.columns names two: remove one of them")
+        self._check_data()
         every = self.training.evaluate_every
         if self.evaluation is not None and self.evaluation.keep == "best":
             if self.development is not None:
@@ -180,3 +269,22 @@ class Recipe(StrictModel):
                 "development chooses among steps, so training.evaluate_every must say how often to measure"
             )
         return self
+
+    def _check_data(self) -> None:
+        streams = any(part.stream is not None for part in self.data.parts)
+        if streams and self.data.near_duplicates is not None:
+            raise ValueError("data.near_duplicates compares all texts, which data.stream does not hold")
+        if self.training.unique_batches and streams:
+            raise ValueError("training.unique_batches needs all rows at once, which data.stream does not hold")
+        if self.training.unique_batches and getattr(self.data, "batches", None) == "mixed":
+            raise ValueError("training.unique_batches needs batches of one source: data.batches: one_source")
+        if self.negatives is not None:
+            self._check_negatives(streams)
+
+    def _check_negatives(self, streams: bool) -> None:
+        if streams or not isinstance(self.data, DataRecipe):
+            raise ValueError("negatives are mined for one source of pairs that is held in memory")
+        if self.data.columns is None:
+            raise ValueError("negatives are mined for pairs: name their columns in data.columns")
+        if self.data.columns.hard_negatives:
+            raise ValueError("negatives and data.columns.hard_negatives exclude each other")

@@ -15,10 +15,10 @@ from pydantic_core import ErrorDetails
 
 from textcl.errors import ConfigError, ConfigErrors, DataError
 from textcl.recipe.methods import METHODS
-from textcl.recipe.models import Recipe
+from textcl.recipe.models import DATA, Recipe
 from textcl.recipe.views import TAGGED_MODELS
 
-_TAGGED = {**TAGGED_MODELS, **METHODS}
+_TAGGED = {**TAGGED_MODELS, **METHODS, **DATA}
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

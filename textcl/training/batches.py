@@ -1,149 +1,125 @@
-"""Which rows stand in which batch, and the views they are drawn in: a pure function of (seed, step, rank)."""
+"""Batches of pairs in their views: a pure function of (seed, batch number, process)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from textcl.corpus.tokens import TokenRows, concatenate
-from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.methods.method import PairBatch
-from textcl.randomness import RowRandom, permutation
-from textcl.views.view import KINDS, AnyView, Kind, PairView, kinds_of, part
+from textcl.errors import ConfigError, DataError
+from textcl.methods.method import ABSENT, PairBatch
+from textcl.training.order import Order, Shuffled
+from textcl.training.sources import Source
 
 
-@dataclass(frozen=True)
-class Side:
-    """One side of every pair: a table of M token rows, the tokens around each, and the view they are seen in.
+class Sources(Protocol):
+    """Sources by number."""
 
-    Args:
-        tokens: The first N rows are the side's texts; stored views of them may follow.
-        prefix: Ids before each row.
-        suffix: Ids behind each row.
-        view: What the side goes through.
-        texts: (M,) the texts of the rows; needed for views of strings, otherwise empty.
-        tokenise: Turns what such a view made into token rows.
-    """
-
-    tokens: TokenRows
-    prefix: Sequence[int]
-    suffix: Sequence[int]
-    view: AnyView
-    texts: Sequence[str] = ()
-    tokenise: Callable[[list[str]], TokenRows] | None = None
-
-    @cached_property
-    def stages(self) -> dict[Kind, AnyView]:
-        """The view taken apart, with the kinds that it has."""
-        kinds = kinds_of(self.view)
-        return {kind: part(self.view, kind) for kind in KINDS if kind in kinds}
-
-    def draw(self, rows: NDArray[np.int64], rng: RowRandom) -> TokenRows:
-        """Return the given texts (B,) in their view, without the tokens around them."""
-        places = rows
-        if "stored" in self.stages:
-            places = self.stages["stored"](rows, rng)
-        tokens = self.tokens.take(places)
-        if "text" in self.stages:
-            tokens = self._rewritten(tokens, [self.texts[place] for place in places.tolist()], rng)
-        return self.seen(tokens, rng)
-
-    def seen(self, tokens: TokenRows, rng: RowRandom) -> TokenRows:
-        """Return token rows in what the view does to tokens."""
-        return self.stages["tokens"](tokens, rng) if "tokens" in self.stages else tokens
-
-    def _rewritten(self, tokens: TokenRows, texts: list[str], rng: RowRandom) -> TokenRows:
-        """Return the rows with those tokenised anew whose text a view has changed."""
-        assert self.tokenise is not None
-        seen = self.stages["text"](texts, rng)
-        changed = [place for place, (old, new) in enumerate(zip(texts, seen, strict=True)) if old != new]
-        if not changed:
-            return tokens
-        order = np.arange(len(tokens))
-        order[changed] = len(tokens) + np.arange(len(changed))
-        return concatenate([tokens, self.tokenise([seen[place] for place in changed])]).take(order)
+    def __getitem__(self, number: int, /) -> Source:
+        """Return source `number`."""
+        ...
 
 
-@dataclass(frozen=True)
-class PairSource:
-    """N pairs from which views are drawn.
+def draw_from(sources: Sources, batch: NDArray[np.int64], progress: float = 0.0) -> PairBatch:
+    """Return the pairs of a batch whose rows may be of several sources and epochs.
 
     Args:
-        first: The anchors.
-        second: The positives; for one text a row, the same tokens as the first side's.
-        groups: (N, G) labels; rows that share one are never negatives of each other.
-        max_tokens: Longest row after its view, with what stands around it.
-        seed: Decides order and views.
-        pair: Drawn on the first side's tokens before the sides' own views; None where the sides are the pair.
-        hard_negatives: H further sides of N texts each, not with `pair`.
-        negative_groups: (N, H) labels of the hard negatives' texts; needed with them.
+        sources: What is drawn from; rows and labels are numbered by source.
+        batch: (B, 3): source, row and epoch of each pair.
+        progress: Share of the run that is done.
     """
+    parts, places = [], []
+    for source, epoch in np.unique(batch[:, [0, 2]], axis=0).tolist():
+        here = np.flatnonzero((batch[:, 0] == source) & (batch[:, 2] == epoch))
+        parts.append(sources[source].draw(batch[here, 1], epoch, progress))
+        places.append(here)
+    return parts[0] if len(parts) == 1 else _side_by_side(parts, np.argsort(np.concatenate(places)))
 
-    first: Side
-    second: Side
-    groups: NDArray[np.int64]
-    max_tokens: int
-    seed: int
-    pair: PairView | None = None
-    hard_negatives: tuple[Side, ...] = ()
-    negative_groups: NDArray[np.int64] | None = None
 
-    def __post_init__(self) -> None:
-        for side in (self.first, self.second, *self.hard_negatives):
-            count = len(side.tokens)
-            # Behind the texts only stored views may stand.
-            if count < len(self.groups) or (count > len(self.groups) and "stored" not in side.stages):
-                raise ShapeError("groups", self.groups.shape, f"({count}, G)")
-        if self.pair is not None and self.hard_negatives:
-            raise ConfigError(
-                "hard_negatives", problem="a pair view makes both sides of one text; it has none of these"
-            )
-        labelled = None if self.negative_groups is None else self.negative_groups.shape
-        if labelled != ((len(self.groups), len(self.hard_negatives)) if self.hard_negatives else None):
-            raise ShapeError("negative_groups", labelled or (), f"({len(self.groups)}, {len(self.hard_negatives)})")
+def _side_by_side(parts: Sequence[PairBatch], order: NDArray[np.int64]) -> PairBatch:
+    """Return one batch of the pairs of several; where a part has fewer hard negatives than another, none is there."""
+    sides = max(part.sides for part in parts)
+    columns = []
+    for side in range(sides):
+        column = [part.tokens_of(side, side + 1) if side < part.sides else _held(part) for part in parts]
+        columns.append(concatenate(column).take(order))
+    widest = max(
+        (part.negative_groups for part in parts if part.negative_groups is not None), key=np.size, default=None
+    )
+    labels = None
+    if widest is not None:
+        labels = np.full((len(order), sides - 2, widest.shape[2]), ABSENT)
+        start = 0
+        for part in parts:
+            if part.negative_groups is not None:
+                labels[start : start + len(part), : part.sides - 2] = part.negative_groups
+            start += len(part)
+        labels = labels[order]
+    return PairBatch(
+        concatenate(columns),
+        np.concatenate([part.rows for part in parts])[order],
+        np.concatenate([part.groups for part in parts])[order],
+        _labels(parts, sides, order),
+        parts[0].kinds,
+        _guides(parts, sides, order),
+    )
 
-    def __len__(self) -> int:
-        return len(self.groups)
 
-    def draw(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> PairBatch:
-        """Return the pairs of `rows` (B,) as they are seen in `epoch`, when the share `progress` of the run is done."""
-        sides = (self.first, self.second, *self.hard_negatives)
-        tokens = [
-            view.wrapped(side.prefix, side.suffix, self.max_tokens)
-            for view, side in zip(self.draw_views(rows, epoch, progress), sides, strict=True)
+def _labels(parts: Sequence[PairBatch], sides: int, order: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the labels of the hard negatives."""
+    if sides == 2:
+        return None
+    kinds = next(one.negative_groups.shape[2] for one in parts if one.negative_groups is not None)
+    columns = []
+    for one in parts:
+        labels = np.full((len(one), sides - 2, kinds), ABSENT)
+        if one.negative_groups is not None:
+            labels[:, : one.sides - 2] = one.negative_groups
+        columns.append(labels)
+    return np.concatenate(columns)[order]
+
+
+def _held(part: PairBatch) -> TokenRows:
+    """Return rows of a single token, which hold the place of what a part does not have."""
+    anchors = part.tokens_of(0, 1)
+    return anchors.spans(anchors.offsets[:-1], np.minimum(anchors.lengths, 1))
+
+
+def _guides(parts: Sequence[PairBatch], sides: int, order: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    found = [part.guide for part in parts]
+    if any(one is None for one in found):
+        return None
+    columns = []
+    for side in range(sides):
+        cut = [
+            one[side * len(part) : (side + 1) * len(part)] if side < part.sides else np.zeros_like(one[: len(part)])
+            for part, one in zip(parts, found, strict=True)
+            if one is not None
         ]
-        labels = None if self.negative_groups is None else self.negative_groups[rows]
-        return PairBatch(concatenate(tokens), rows, self.groups[rows], labels)
-
-    def draw_views(self, rows: NDArray[np.int64], epoch: int, progress: float = 0.0) -> list[TokenRows]:
-        """Return the views of `rows` (B,), one a side, uncut and without the tokens around them."""
-        rng = RowRandom((self.seed, epoch), rows, progress)
-        if self.pair is not None:
-            first, second = self.pair(self.first.tokens.take(rows), rng.named("pair"))
-            return [self.first.seen(first, rng.named("first")), self.second.seen(second, rng.named("second"))]
-        views = [self.first.draw(rows, rng.named("first")), self.second.draw(rows, rng.named("second"))]
-        for column, side in enumerate(self.hard_negatives):
-            views.append(side.draw(rows, rng.named(f"hard_negative_{column}")))
-        return views
+        columns.append(np.concatenate(cut)[order])
+    return np.concatenate(columns)
 
 
 class Batches(Dataset[PairBatch]):
-    """Batch number m of this process, for every m from 0 on; epoch after epoch, each row at most once an epoch.
+    """Batch number m of this process, for every m from 0 on.
 
-    What does not fill a batch at an epoch's end is left to the next epoch's other order. With W processes a step takes
-    W * batch_size rows, of which each process gets its own part, in the order in which one process would see them.
+    With W processes a step takes the rows of W batches, of which each process gets its own part, in the order in which
+    one process would see them.
 
     Args:
-        source: Where pairs come from.
+        sources: Where pairs come from.
         batch_size: Pairs of one process, at least 2.
         rank: Number of this process, from 0.
         processes: W.
         length: Batches of the whole run, by which views with a schedule know how far it is; None: at its start.
+        names: What the journal calls the sources, where there are several.
+        order: Makes the order of rows from the pairs of a step; None shuffles the only source.
 
     Raises:
         ConfigError: If the batch is smaller than two pairs.
@@ -152,30 +128,59 @@ class Batches(Dataset[PairBatch]):
 
     def __init__(
         self,
-        source: PairSource,
+        sources: Source | Sequence[Source],
         batch_size: int,
         rank: int = 0,
         processes: int = 1,
         length: int | None = None,
+        order: Callable[[int], Order] | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         if batch_size < 2:
             raise ConfigError("batch_size", batch_size, "at least 2: the other pairs are the negatives")
-        if len(source) < 2 * processes:
-            raise DataError(f"{len(source)} training pairs are too few: contrastive training needs 2 a process or more")
-        self.source, self.rank, self.processes, self.length = source, rank, processes, length
-        self.batch_size = min(batch_size, len(source) // processes)
-        self.per_epoch = len(source) // (self.batch_size * processes)
+        self.sources: tuple[Source, ...] = tuple(sources) if isinstance(sources, Sequence) else (sources,)
+        self.pairs = sum(map(len, self.sources))
+        if self.pairs < 2 * processes:
+            raise DataError(f"{self.pairs} training pairs are too few: contrastive training needs 2 a process or more")
+        self.rank, self.processes, self.length, self.names = rank, processes, length, tuple(names)
+        self.batch_size = min(batch_size, self.pairs // processes)
+        step = self.batch_size * processes
+        self.order = Shuffled(self.pairs, step, self.sources[0].seed) if order is None else order(step)
+        self.per_epoch = self.order.per_epoch
 
     def __getitem__(self, number: int) -> PairBatch:
         """Return batch `number`."""
-        epoch, place = divmod(number, self.per_epoch)
-        order = _order(len(self.source), self.source.seed, epoch)
-        start = (place * self.processes + self.rank) * self.batch_size
+        batch = self.order.batch(number)
+        bounds = len(batch) * np.arange(self.processes + 1) // self.processes
         # The last batch of the run is the first with all of the run done.
         progress = 0.0 if self.length is None else min(number / max(self.length - 1, 1), 1.0)
-        return self.source.draw(order[start : start + self.batch_size], epoch, progress)
+        drawn = draw_from(self.sources, batch[bounds[self.rank] : bounds[self.rank + 1]], progress)
+        counts = np.diff(bounds)
+        return drawn if (counts == counts[0]).all() else replace(drawn, counts=tuple(counts.tolist()))
+
+    def contributed(self, number: int) -> dict[str, float]:
+        """Return how many rows each source has given to the batches before `number`, by their names in the journal."""
+        rows = self.order.contributed(number).tolist()
+        return {f"rows/{name}": float(count) for name, count in zip(self.names, rows, strict=False)}
 
 
-@lru_cache(maxsize=2)
-def _order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return permutation(rows, seed, "order", epoch)
+def load(batches: Batches, step: int, end: int, per_step: int, workers: int) -> Iterator[list[PairBatch]]:
+    """Yield the batches of optimizer steps `step` to `end` - 1, `per_step` each, drawn by so many worker processes."""
+    loader: DataLoader[PairBatch] = DataLoader(
+        batches,
+        sampler=range(step * per_step, end * per_step),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+    )
+    pending: list[PairBatch] = []
+    for batch in loader:
+        pending.append(batch)
+        if len(pending) == per_step:
+            yield pending
+            pending = []
+
+
+def _start_worker(number: int) -> None:  # noqa: ARG001 (torch's signature)
+    """Keep tokenizers to the worker's own thread: threads of the process that it was forked from are not in it."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"

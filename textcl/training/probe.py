@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from textcl.methods.method import Method, PairBatch
 from textcl.randomness import permutation
-from textcl.training.batches import PairSource
+from textcl.training.batches import draw_from
 from textcl.training.health import measure_health
+from textcl.training.sources import Source
+
+_LONGEST = 100_000  # rows of a source that the probe is drawn from: the others may have to be read for it
 
 
 class Probe:
@@ -31,10 +37,15 @@ class Probe:
         return {**measure_health(first, second), **method.measures(step)}
 
 
-def draw_probe(source: PairSource, pairs: int, seed: int) -> Probe:
+def draw_probe(sources: Source | Sequence[Source], pairs: int, seed: int) -> Probe:
     """Return a probe of `pairs` pairs of the training data, or of all there are; they are trained on too.
 
     Their views are those of an epoch that no run reaches.
     """
-    rows = permutation(len(source), seed, "probe", 0)[:pairs]
-    return Probe(source.draw(rows, epoch=2**31 - 1, progress=1.0))
+    sources = sources if isinstance(sources, Sequence) else (sources,)
+    counts = np.array([min(len(source), _LONGEST) for source in sources])
+    rows = permutation(int(counts.sum()), seed, "probe", 0)[:pairs]
+    chosen = np.searchsorted(np.cumsum(counts), rows, side="right")
+    starts = np.cumsum(counts) - counts
+    table = np.stack([chosen, rows - starts[chosen], np.full(len(rows), 2**31 - 1)], axis=1)
+    return Probe(draw_from(sources, table, progress=1.0))

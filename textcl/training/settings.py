@@ -53,7 +53,8 @@ class TrainingSettings:
         weight_decay: AdamW's, on matrices alone.
         clip_norm: Largest norm of all gradients together; None does not clip.
         accumulate_steps: Batches whose gradients are averaged before one optimizer step; they add no negatives.
-        chunk_rows: Token rows held at a time by the gradient cache; None runs the batch whole.
+        chunk_rows: Token rows held at a time by the gradient cache.
+        chunk_tokens: Tokens held at a time by it, instead; with neither, the batch runs whole.
         workers: Processes that draw views; 0 draws them in this one.
         log_every: Steps between journal lines.
         save_every: Steps between checkpoints; None writes none but on Ctrl-C.
@@ -74,6 +75,7 @@ class TrainingSettings:
     clip_norm: float | None = 1.0
     accumulate_steps: int = 1
     chunk_rows: int | None = None
+    chunk_tokens: int | None = None
     workers: int = 0
     log_every: int = 10
     save_every: int | None = None

@@ -81,9 +81,10 @@ def _backward(
         torch.manual_seed(key_of(settings.seed, "dropout", *place, accelerator.process_index, number))
 
     with no_sync() if place[1] < count - 1 else nullcontext():
-        if settings.chunk_rows is not None:
+        chunks = {"chunk_rows": settings.chunk_rows, "chunk_tokens": settings.chunk_tokens}
+        if any(chunks.values()):
             with accelerator.autocast():
-                return cached_backward(wrapped, batch, settings.chunk_rows, seed_chunk, backward, no_sync)
+                return cached_backward(wrapped, batch, seed_chunk, backward, **chunks, no_sync=no_sync)
         seed_chunk(0)
         output: MethodOutput = wrapped(batch=batch)
         # Every parameter must be reached, or DistributedDataParallel waits for it.

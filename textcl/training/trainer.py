@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from textcl.errors import ArtifactError, PromiseError
 from textcl.methods.method import Method, PairBatch
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.training.averaging import WeightAverage
-from textcl.training.batches import Batches
+from textcl.training.batches import Batches, load
 from textcl.training.best import Best
 from textcl.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from textcl.training.interrupts import interruptible
@@ -27,10 +25,30 @@ from textcl.training.journal import Journal
 from textcl.training.optimizer import parameter_groups
 from textcl.training.probe import Probe
 from textcl.training.settings import TrainingResult, TrainingSettings
+from textcl.training.sources import Source
 from textcl.training.step import one_step
 from textcl.training.watch import Unhealthy, Watch, unnamed
 
 Evaluate = Callable[[], Mapping[str, float]]
+
+
+class Refresh(Protocol):
+    """Gives the run another source every so many steps, such as one with hard negatives of the encoder as it is."""
+
+    @property
+    def every(self) -> int | None:
+        """Steps between two of them."""
+        ...
+
+    def at(self, step: int) -> tuple[Source, Mapping[str, float]]:
+        """Return the source of the steps from `step` on, and what the journal says of it where it is new."""
+        ...
+
+    def forget(self, step: int) -> None:
+        """Drop what was made after `step`, to which the run has gone back."""
+        ...
+
+
 _ROLLBACKS = 3
 
 
@@ -46,6 +64,7 @@ class Trainer:
         evaluate: Measures of the encoder as it stands, first the one to choose by; called on the first process alone.
         probe: The pairs on which the health is looked at; needed with `settings.health`.
         warn: Told what is wrong with a run that goes on all the same.
+        refresh: Replaces the only source now and then.
     """
 
     def __init__(
@@ -58,9 +77,10 @@ class Trainer:
         evaluate: Evaluate | None = None,
         probe: Probe | None = None,
         warn: Say = silent,
+        refresh: Refresh | None = None,
     ) -> None:
         self.method, self.batches, self.settings, self.out = method, batches, settings, out
-        self.accelerator, self.evaluate = accelerator, evaluate
+        self.accelerator, self.evaluate, self.refresh = accelerator, evaluate, refresh
         self.watch = Watch(method, settings.health, probe, warn if accelerator.is_main_process else silent)
         method.to(accelerator.device)
         groups = parameter_groups(
@@ -124,7 +144,7 @@ class Trainer:
         advance: Callable[[int], None],
     ) -> None:
         """Go on from where the run is, until it is done."""
-        for batches in self._steps():
+        for batches in self._steps(journal):
             share = 0.5**self.rollbacks
             values = one_step(self.accelerator, wrapped, optimizer, batches, self.step, self.settings, share)
             self.step += 1
@@ -135,23 +155,19 @@ class Trainer:
             if evaluated and self._is_done():
                 return
 
-    def _steps(self) -> Iterator[list[PairBatch]]:
-        """Yield the batches of each optimizer step that is still to do."""
-        accumulate = self.settings.accumulate_steps
-        numbers = range(self.step * accumulate, self.settings.steps * accumulate)
-        loader: DataLoader[PairBatch] = DataLoader(
-            self.batches,
-            sampler=numbers,
-            batch_size=None,
-            num_workers=self.settings.workers,
-            worker_init_fn=_start_worker,
-        )
-        pending: list[PairBatch] = []
-        for batch in loader:
-            pending.append(batch)
-            if len(pending) == accumulate:
-                yield pending
-                pending = []
+    def _steps(self, journal: Journal | None) -> Iterator[list[PairBatch]]:
+        """Yield the batches of each optimizer step that is still to do, with the sources refreshed in time."""
+        every = None if self.refresh is None else self.refresh.every
+        while self.step < self.settings.steps:
+            end = self.settings.steps
+            if self.refresh is not None and every is not None:
+                begin = self.step - self.step % every
+                end = min(end, begin + every)
+                source, numbers = self.refresh.at(begin)
+                self.batches.sources = (source,)
+                if journal is not None:
+                    journal.write(self.step, numbers)
+            yield from load(self.batches, self.step, end, self.settings.accumulate_steps, self.settings.workers)
 
     def _after_step(self, values: dict[str, Tensor], journal: Journal | None, interrupted: bool) -> bool:
         """Write the journal, look at the health, evaluate and save where it is time; tell whether it was evaluated.
@@ -174,7 +190,7 @@ class Trainer:
         self.watch.check_finite(self.step, numbers["loss"], weights=look)
         numbers |= self.watch.look(self.step) if look else {}
         if journal is not None and all(map(math.isfinite, numbers.values())):
-            journal.write(self.step, numbers)
+            journal.write(self.step, {**numbers, **self.batches.contributed(self.step * settings.accumulate_steps)})
         if look:
             self.watch.judge(self.step, numbers)
         if evaluate:
@@ -245,7 +261,7 @@ class Trainer:
         return {
             "processes": self.accelerator.num_processes,
             "steps": self.settings.steps,
-            "pairs": len(self.batches.source),
+            "pairs": self.batches.pairs,
             "seed": self.settings.seed,
         }
 
@@ -257,6 +273,8 @@ class Trainer:
                 said = ", ".join(f"{facts['run'][name]} {name}, now {self._fixed_facts()[name]}" for name in odd)
                 raise ArtifactError(found[-1], f"cannot continue: it had {said}")
             self.step, self.rollbacks = int(facts["step"]), int(facts["rollbacks"])
+            if self.refresh is not None:
+                self.refresh.forget(self.step)
             self.watch.begin = facts["health_at_begin"]
             self.best.evaluations = {int(step): measures for step, measures in facts["evaluations"].items()}
 
@@ -270,8 +288,3 @@ class Trainer:
             kept = self.best.step
             self.best.load(self.method.encoder)
         return TrainingResult(self.step, kept, self.best.evaluations)
-
-
-def _start_worker(number: int) -> None:  # noqa: ARG001 (torch's signature)
-    """Keep tokenizers to the worker's own thread: threads of the process that it was forked from are not in it."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"

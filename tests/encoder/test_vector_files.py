@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from textcl.encoder import vector_files
+from textcl.encoder.embed import embed_texts
+from textcl.encoder.vector_files import cached_vectors
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The numbers of texts that were embedded, a call each."""
+    counts = []
+
+    def counted(encoder, texts, **more):
+        counts.append(len(texts))
+        return embed_texts(encoder, texts, **more)
+
+    monkeypatch.setattr(vector_files, "embed_texts", counted)
+    return counts
+
+
+def test_the_vectors_are_those_of_the_encoder_and_are_made_once(tmp_path, tiny_encoder, tiny_corpus, encoded):
+    texts = [*tiny_corpus[:5], tiny_corpus[7] * 5]
+    for _time in range(2):
+        kept = cached_vectors(tiny_encoder, texts, cache=tmp_path)
+        plain = embed_texts(tiny_encoder, texts)
+        np.testing.assert_array_equal(kept.vectors, plain.vectors)
+        assert (kept.vectors.dtype, kept.cut_texts, plain.cut_texts) == (np.float32, 1, 1)
+    assert encoded == [6]
+    assert not kept.vectors.flags.writeable
+
+
+def one_weight(encoder):
+    with torch.no_grad():
+        next(encoder.parameters())[0, 0] += 1e-3
+
+
+def shorter(encoder):
+    encoder.max_seq_length = 9
+
+
+@pytest.mark.parametrize("change", [one_weight, shorter])
+def test_another_encoder_embeds_anew(tmp_path, tiny_encoder, tiny_corpus, encoded, change):
+    before = np.array(cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path).vectors)
+    change(tiny_encoder)
+    after = cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path).vectors
+    assert encoded == [5, 5]
+    np.testing.assert_array_equal(after, embed_texts(tiny_encoder, tiny_corpus[:5]).vectors)
+    assert (change is one_weight) or not np.allclose(before, after)
+
+
+def test_other_texts_and_another_prompt_embed_anew(tmp_path, tiny_encoder, tiny_corpus, encoded):
+    cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path)
+    cached_vectors(tiny_encoder, tiny_corpus[:4], cache=tmp_path)
+    prompted = cached_vectors(tiny_encoder, tiny_corpus[:5], prompt="ask: ", cache=tmp_path).vectors
+    assert encoded == [5, 4, 5]
+    np.testing.assert_array_equal(prompted, embed_texts(tiny_encoder, tiny_corpus[:5], prompt="ask: ").vectors)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "another shape", "no header"])
+def test_damaged_files_are_made_again(tmp_path, tiny_encoder, tiny_corpus, encoded, damage):
+    texts = tiny_corpus[:5]
+    expected = np.array(cached_vectors(tiny_encoder, texts, cache=tmp_path).vectors)
+    (path,) = tmp_path.glob("*/vectors.npy")
+    whole = path.read_bytes()
+    if damage == "shorter":
+        path.write_bytes(whole[:-4])
+    elif damage == "no header":
+        path.write_bytes(bytes(len(whole)))
+    else:
+        path.write_bytes(whole.replace(b"(5, 32)", b"(32, 5)"))
+    np.testing.assert_array_equal(cached_vectors(tiny_encoder, texts, cache=tmp_path).vectors, expected)
+    assert encoded == [5, 5]
+
+
+def test_a_stop_while_embedding_leaves_nothing_that_is_taken_for_whole(
+    tmp_path, tiny_encoder, tiny_corpus, monkeypatch
+):
+    def stopped(*_arguments, **_more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vector_files, "embed_texts", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    made = cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path).vectors
+    np.testing.assert_array_equal(made, embed_texts(tiny_encoder, tiny_corpus[:5]).vectors)
+
+
+def test_no_texts_have_no_vectors(tmp_path, tiny_encoder):
+    assert cached_vectors(tiny_encoder, [], cache=tmp_path).vectors.shape == (0, 32)
+
+
+def test_without_a_folder_the_cache_of_datasets_is_taken(tiny_encoder, monkeypatch, tmp_path):
+    monkeypatch.setattr(vector_files.datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    cached_vectors(tiny_encoder, ["a"])
+    assert len(list((tmp_path / "textcl" / "vectors").iterdir())) == 1

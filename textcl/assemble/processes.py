@@ -1,0 +1,88 @@
+"""The processes of a run: what they agree on before the first step, so that none waits for one that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import gather_object
+
+from textcl.errors import ConfigError, TextclError
+from textcl.recipe.models import Recipe, TrainingRecipe
+from textcl.recipe.reading import write_recipe
+
+T = TypeVar("T")
+
+
+def join_processes() -> PartialState:
+    """Join the group of processes that this one was started with, if there is one."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def together(work: Callable[[], T]) -> T:
+    """Do some work on every process; where it fails on one, all raise.
+
+    Args:
+        work: Must not wait for other processes.
+
+    Raises:
+        Exception: Whatever `work` raised here.
+        TextclError: If it failed on another process alone.
+    """
+    result, failed = None, None
+    try:
+        result = work()
+    except Exception as error:  # bugs too: the others must hear of them
+        failed = error
+    said = gather_object([None if failed is None else str(failed)])
+    if failed is not None:
+        raise failed
+    for process, problem in enumerate(said):
+        if problem is not None:
+            raise TextclError(f"process {process}: {problem}")
+    return result  # type: ignore[return-value]  # it did not fail, so this is what `work` returned
+
+
+def check_same_recipe(recipe: Recipe) -> None:
+    """Raise ConfigError on all processes if their recipes differ."""
+    found = gather_object([write_recipe(recipe)])
+    for process, other in enumerate(found):
+        if other != found[0]:
+            lines = zip(found[0].splitlines(), other.splitlines(), strict=False)
+            first, second = next(((one, two) for one, two in lines if one != two), ("", ""))
+            said = f"process 0 has `{first.strip()}`, process {process} has `{second.strip()}`"
+            raise ConfigError("recipe", problem=f"differs between processes: {said}; start all with the same")
+
+
+def check_same_data(fingerprint: str) -> None:
+    """Raise ConfigError on all processes if they read different texts."""
+    found = gather_object([fingerprint])
+    if other := [process for process, one in enumerate(found) if one != found[0]]:
+        problem = f"process {other[0]} has read other texts than process 0; give all the same files"
+        raise ConfigError("data.train", problem=problem)
+
+
+def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
+    """Return what knows the processes and the precision of a run."""
+    on_gpu = torch.cuda.is_available()
+    precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
+    try:
+        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+    except ValueError as error:  # Accelerate keeps the precision that a process started with
+        problem = "this process has trained with another precision already; start a new one for this run"
+        raise ConfigError("training.precision", problem=problem) from error
+
+
+@contextmanager
+def first_process_first(accelerator: Accelerator) -> Iterator[None]:
+    """Let the other processes wait until the first one is through, or has failed: they find the same fault then."""
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            accelerator.wait_for_everyone()

@@ -1,0 +1,64 @@
+"""Texts are embedded once, into files that are mapped into memory: who asks the same encoder again waits no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from textcl.artifacts import fingerprint, read_manifest, whole_folder, write_manifest
+from textcl.encoder.embed import Embedded, embed_texts
+from textcl.encoder.load import fingerprint_encoder
+from textcl.errors import ArtifactError
+from textcl.progress import Progress, quiet
+
+_KIND, _VERSION, _FILE = "kept vectors", 1, "vectors.npy"
+
+
+def cached_vectors(
+    encoder: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    prompt: str = "",
+    cache: Path | None = None,
+    progress: Progress = quiet,
+    description: str = "encode",
+) -> Embedded:
+    """Return the vectors of each text as `embed_texts` gives them, mapped from a file that is made at the first call.
+
+    Args:
+        encoder: Any change of its weights, settings or tokenizer makes other files.
+        texts: N texts.
+        prompt: Stands before each text.
+        cache: Folder for the files, one folder below it for each (encoder, prompt, texts); None for the folder
+            `textcl/vectors` in the cache of `datasets`. Old ones are not removed.
+        progress: Told the number of texts done, where they are embedded now.
+        description: What the progress is called.
+    """
+    parent = cache if cache is not None else Path(datasets.config.HF_DATASETS_CACHE) / "textcl" / "vectors"
+    limit = str(encoder.max_seq_length)
+    folder = parent / fingerprint([str(_VERSION), fingerprint_encoder(encoder), prompt, limit, *texts])
+    shape = (len(texts), encoder.get_embedding_dimension() or 0)
+    try:
+        return _open(folder, shape)
+    except ArtifactError:  # not there, or damaged: made now
+        with whole_folder(folder, force=True) as partial:
+            vectors = np.lib.format.open_memmap(partial / _FILE, mode="w+", dtype=np.float32, shape=shape)
+            made = embed_texts(encoder, texts, prompt=prompt, out=vectors, progress=progress, description=description)
+            vectors.flush()
+            write_manifest(partial, _KIND, _VERSION, {"rows": len(texts), "cut_texts": made.cut_texts})
+    return _open(folder, shape)
+
+
+def _open(folder: Path, shape: tuple[int, int]) -> Embedded:
+    manifest = read_manifest(folder, _KIND, _VERSION)
+    try:
+        vectors = np.load(folder / _FILE, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ArtifactError(folder / _FILE, "is damaged: NumPy cannot read it") from error
+    if vectors.shape != shape:
+        raise ArtifactError(folder / _FILE, f"is damaged: expected shape {shape}, got {vectors.shape}")
+    return Embedded(vectors, int(manifest["cut_texts"]))

@@ -1,0 +1,245 @@
+"""Which rows meet in which batch: pure functions of (seed, batch number), so that a resume needs no state of them.
+
+A batch is a (B, 3) table: source, row of the source, and epoch of that source, in which the row's views are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from textcl.errors import ConfigError
+from textcl.randomness import permutation
+
+
+class Order(Protocol):
+    """The batches of a run, for every number from 0 on.
+
+    Attributes:
+        per_epoch: Batches of an epoch.
+    """
+
+    per_epoch: int
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return batch `number`, (B, 3), in the order in which processes share it out."""
+        ...
+
+    def contributed(self, number: int) -> NDArray[np.int64]:
+        """Return how many rows of each source stand in the batches before `number`, (sources,)."""
+        ...
+
+
+class Shuffled:
+    """All rows of one source in a random order, another in each epoch.
+
+    What does not fill a batch at the end of an epoch is left to the next one's order.
+
+    Args:
+        count: N rows.
+        batch_size: Rows of a batch, at most N.
+        seed: Decides the orders.
+        block: Rows that are shuffled among each other, the blocks among each other: what a buffer of so many rows can
+            do for a source that is read through; None shuffles all.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, block: int | None = None) -> None:
+        self.count, self.batch_size, self.seed, self.block = count, batch_size, seed, block or count
+        self.per_epoch = count // batch_size
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return batch `number`, (batch_size, 3)."""
+        epoch, place = divmod(number, self.per_epoch)
+        start = place * self.batch_size
+        rows = _stretch(self.count, self.block, self.seed, epoch, start, start + self.batch_size)
+        return _table(0, rows, epoch)
+
+    def contributed(self, number: int) -> NDArray[np.int64]:
+        """Return how many rows stand in the batches before `number`, (1,)."""
+        return np.array([number * self.batch_size])
+
+
+class Unique:
+    """All rows of one source once an epoch, in batches in which no two rows share a label.
+
+    Rows are sorted by group, groups and their rows in a random order, and dealt out like cards: those of a group go to
+    batches that follow each other, so that they never meet as long as there are as many batches as the largest group
+    has rows. This takes one sort an epoch, whatever the groups. Batches differ by one row at most.
+
+    Groups are the connected components of shared labels: two rows that share none, but one each with a third, are kept
+    apart too.
+
+    Args:
+        groups: (N, G) labels.
+        batch_size: Rows of a batch at most, at least 2 and at most N.
+        seed: Decides the orders.
+
+    Raises:
+        ConfigError: If a group has more rows than an epoch has batches.
+    """
+
+    def __init__(self, groups: NDArray[np.int64], batch_size: int, seed: int) -> None:
+        self.components, self.seed = components(groups), seed
+        count = len(groups)
+        # With three rows and batches of two, the one left would meet nobody.
+        self.per_epoch = min(-(-count // batch_size), count // 2)
+        largest = int(np.bincount(self.components).max())
+        if largest > self.per_epoch:
+            fitting = count // largest
+            advice = f"take batches of at most {fitting} pairs over all processes, or " if fitting >= 2 else ""
+            problem = (
+                f"no two rows of a group may meet, but one group has {largest} rows and an epoch {self.per_epoch} "
+                f"batches; {advice}leave it out: rows of a group are no negatives of each other anyway"
+            )
+            raise ConfigError("unique_batches", problem=problem)
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return batch `number`."""
+        epoch, place = divmod(number, self.per_epoch)
+        return _table(0, _dealt(self, epoch)[place :: self.per_epoch], epoch)
+
+    def contributed(self, number: int) -> NDArray[np.int64]:
+        """Return how many rows stand in the batches before `number`, (1,)."""
+        epochs, place = divmod(number, self.per_epoch)
+        size, longer = divmod(len(self.components), self.per_epoch)
+        return np.array([epochs * len(self.components) + place * size + min(place, longer)])
+
+
+class Alternating:
+    """Several sources, each batch from one of them.
+
+    The batches of a source are spread evenly over the run, so that at any moment each has had its share, to within a
+    batch.
+
+    Args:
+        orders: One of each source.
+        weights: (sources,) shares of the batches, relative to each other, above 0.
+        per_epoch: Batches of an epoch.
+    """
+
+    def __init__(self, orders: Sequence[Order], weights: Sequence[float], per_epoch: int) -> None:
+        self.orders, self.per_epoch = tuple(orders), per_epoch
+        self.bounds = np.cumsum(weights) / np.sum(weights)
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return batch `number`, all of one source."""
+        before, after = (_shares(self.bounds, one) for one in (number, number + 1))
+        source = int(np.flatnonzero(after - before)[0])
+        table = self.orders[source].batch(int(before[source])).copy()
+        table[:, 0] = source
+        return table
+
+    def contributed(self, number: int) -> NDArray[np.int64]:
+        """Return how many rows of each source stand in the batches before `number`, (sources,)."""
+        batches = _shares(self.bounds, number)
+        return np.array([order.contributed(int(one))[0] for order, one in zip(self.orders, batches, strict=True)])
+
+
+class Mixed:
+    """Several sources, rows of all of them in each batch, each with its share to within a row.
+
+    Each source is gone through in its own epochs.
+
+    Args:
+        counts: Rows of each source.
+        weights: (sources,) shares of the rows, relative to each other, above 0.
+        batch_size: Rows of a batch.
+        per_epoch: Batches of an epoch.
+        seed: Decides the orders.
+        blocks: As `Shuffled` has it, one a source.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        weights: Sequence[float],
+        batch_size: int,
+        per_epoch: int,
+        seed: int,
+        blocks: Sequence[int | None] | None = None,
+    ) -> None:
+        self.counts, self.batch_size, self.per_epoch, self.seed = tuple(counts), batch_size, per_epoch, seed
+        self.blocks = tuple(blocks or [None] * len(self.counts))
+        self.bounds = np.cumsum(weights) / np.sum(weights)
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """Return batch `number`, (batch_size, 3), the sources in a random order."""
+        starts, ends = self.contributed(number), self.contributed(number + 1)
+        parts = []
+        for source, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            count, block, seed = self.counts[source], self.blocks[source], source_seed(self.seed, source)
+            while start < end:
+                epoch, place = divmod(start, count)
+                taken = min(end - start, count - place)
+                rows = _stretch(count, block or count, seed, epoch, place, place + taken)
+                parts.append(_table(source, rows, epoch))
+                start += taken
+        table = np.concatenate(parts)
+        return table[permutation(len(table), self.seed, "mixed", number)]
+
+    def contributed(self, number: int) -> NDArray[np.int64]:
+        """Return how many rows of each source stand in the batches before `number`, (sources,)."""
+        return _shares(self.bounds, number * self.batch_size)
+
+
+def source_seed(seed: int, source: int) -> int:
+    """Return the seed of one source's orders: those of two sources of equal length differ."""
+    return seed + 1_000_003 * source  # the first one's is the run's
+
+
+def _shares(bounds: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+    """Return how `total` is shared out, as whole numbers with that sum; no share ever falls as `total` grows."""
+    ends = np.rint(bounds * total).astype(np.int64)
+    ends[-1] = total
+    return np.diff(ends, prepend=0)
+
+
+def components(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (N,) numbers, equal where rows are connected by shared labels of (N, G), directly or through others."""
+    count, columns = groups.shape
+    labels, numbers = np.unique(groups, return_inverse=True)
+    size = count + len(labels)
+    edges = (np.repeat(np.arange(count), columns), count + numbers.reshape(-1))
+    graph = coo_matrix((np.ones(count * columns, dtype=np.int8), edges), shape=(size, size))
+    found: NDArray[np.int64] = connected_components(graph, directed=False)[1][:count]
+    return np.unique(found, return_inverse=True)[1].reshape(-1)
+
+
+def _table(source: int, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+    return np.stack([np.full(len(rows), source), rows, np.full(len(rows), epoch)], axis=1)
+
+
+def _stretch(count: int, block: int, seed: int, epoch: int, start: int, end: int) -> NDArray[np.int64]:
+    """Return rows number `start` to `end` - 1 of an epoch's order."""
+    if block >= count:
+        return _permuted(count, seed, "order", epoch)[start:end]
+    blocks = _permuted(-(-count // block), seed, "blocks", epoch)
+    sizes = np.minimum(count - blocks * block, block)
+    ends = np.cumsum(sizes)
+    found = []
+    for place in range(int(np.searchsorted(ends, start, side="right")), len(blocks)):
+        begin = int(ends[place] - sizes[place])
+        if begin >= end:
+            break
+        inside = _permuted(int(sizes[place]), seed, f"block {blocks[place]}", epoch)
+        found.append(blocks[place] * block + inside[max(start - begin, 0) : end - begin])
+    return np.concatenate(found)
+
+
+@lru_cache(maxsize=16)
+def _permuted(count: int, seed: int, name: str, epoch: int) -> NDArray[np.int64]:
+    return permutation(count, seed, name, epoch)
+
+
+@lru_cache(maxsize=4)
+def _dealt(order: Unique, epoch: int) -> NDArray[np.int64]:
+    """Return all rows, those of a group side by side."""
+    rows = _permuted(len(order.components), order.seed, "order", epoch)
+    of_group = _permuted(int(order.components.max()) + 1, order.seed, "groups", epoch)
+    return rows[np.argsort(of_group[order.components[rows]], kind="stable")]
