@@ -234,7 +234,11 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(work, tiny_model_folder)
     killed = (
         "import os, signal, textcl\n"
         "from pathlib import Path\n"
-        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def replace(self, target):\n"
+        "    if target.name == 'mined.jsonl':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    os.replace(self, target)\n"
+        "Path.replace = replace\n"
         f"textcl.mine({str(tiny_model_folder)!r}, 'pairs.jsonl', out='mined.jsonl', force=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", killed], capture_output=True, check=False, env=os.environ)

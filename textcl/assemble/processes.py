@@ -46,6 +46,12 @@ def together(work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]  # it did not fail, so this is what `work` returned
 
 
+def of_the_first(value: T) -> T:
+    """Return the first process's value on all."""
+    found: list[T] = gather_object([value])
+    return found[0]
+
+
 def check_same_recipe(recipe: Recipe) -> None:
     """Raise ConfigError on all processes if their recipes differ."""
     found = gather_object([write_recipe(recipe)])

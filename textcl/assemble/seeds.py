@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
-from textcl.assemble.processes import join_processes, make_accelerator, together
-from textcl.assemble.training import RUN_KIND, RUN_VERSION, read_same_recipe, train
+from textcl.assemble.given import read_same_recipe
+from textcl.assemble.processes import join_processes, make_accelerator, of_the_first, together
+from textcl.assemble.training import RUN_KIND, RUN_VERSION, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
 from textcl.evaluation.seeds import SeedSummary, summarise_seeds
 from textcl.progress import Progress, Say, quiet, silent
@@ -80,7 +81,7 @@ def train_seeds(
     recipe = read_same_recipe(recipe, set)
     if resume and out is None:
         raise ConfigError("out", problem="--resume needs --out, the folder of the runs to continue")
-    folder = next_numbered(Path("runs"), "seeds") if out is None else Path(out)
+    folder = of_the_first(next_numbered(Path("runs"), "seeds") if out is None else Path(out))
     processes = make_accelerator(recipe.training)
     together(lambda: _open(folder, resume=resume, force=force) if processes.is_main_process else None)
     say = say if processes.is_main_process else silent

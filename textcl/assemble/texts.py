@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -86,6 +87,7 @@ class StreamedTexts:
         number: Of the source.
         kinds: As TrainingTexts has them.
         block: Rows that are read together.
+        progress: Told of rows, where all are read.
         name: What the journal calls them.
     """
 
@@ -94,6 +96,7 @@ class StreamedTexts:
     number: int
     kinds: tuple[str, ...]
     block: int
+    progress: Progress
     name: str = ""
 
     def __len__(self) -> int:
@@ -125,9 +128,16 @@ class StreamedTexts:
         return _texts_of(self.records.take(rows), self.part, self.number, self.kinds, start)
 
     def blocks(self) -> Iterator[TrainingTexts]:
-        """Yield all blocks."""
-        for number in range(-(-len(self) // self.block)):
-            yield self.read(number)
+        """Yield all blocks.
+
+        Raises:
+            DataError: As `read`.
+        """
+        with self.progress(f"read through {Path(self.source).name}", len(self)) as advance:
+            for number in range(-(-len(self) // self.block)):
+                block = self.read(number)
+                yield block
+                advance(len(block))
 
 
 AnyTexts: TypeAlias = TrainingTexts | StreamedTexts
@@ -172,11 +182,7 @@ def _read_source(part: Source, number: int, kinds: tuple[str, ...], progress: Pr
         _check_group(records, part.group)
     if part.stream is None:
         return _texts_of(records, part, number, kinds)
-    streamed = StreamedTexts(records, part, number, kinds, part.stream)
-    with progress(f"check {part.train}", len(streamed)) as advance:  # a fault is found now and not within the run
-        for block in streamed.blocks():
-            advance(len(block))
-    return streamed
+    return StreamedTexts(records, part, number, kinds, part.stream, progress)
 
 
 def _texts_of(records: Records, part: Source, number: int, kinds: tuple[str, ...], first_row: int = 0) -> TrainingTexts:

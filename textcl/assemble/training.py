@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
-from textcl.artifacts import fingerprint, whole_folder, write_manifest, write_whole
-from textcl.assemble.components import Components, make_components, make_encoder
-from textcl.assemble.development import Development, interpolate_best, read_development, to_json
+from textcl.artifacts import whole_folder, write_manifest, write_whole
+from textcl.assemble.components import Components, make_encoder
+from textcl.assemble.development import Development, interpolate_best, to_json
 from textcl.assemble.evaluating import rank_collection
+from textcl.assemble.given import Given, read_given, read_same_recipe
 from textcl.assemble.loop import make_batches, make_settings
-from textcl.assemble.negatives import Miner, Negatives
+from textcl.assemble.negatives import Miner
 from textcl.assemble.notes import tell
 from textcl.assemble.processes import (
-    check_same_data,
-    check_same_recipe,
     first_process_first,
     join_processes,
     make_accelerator,
-    together,
 )
-from textcl.assemble.run_folder import choose_folder, open_folder, versions
+from textcl.assemble.run_folder import open_folder, versions
 from textcl.assemble.sources import make_sources
-from textcl.assemble.texts import AnyTexts, TrainingTexts, read_training_texts
 from textcl.assemble.views import unwritten
-from textcl.corpus.collection import Collection, read_collection
+from textcl.corpus.collection import Collection
 from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.encoder.lora import merge_lora
-from textcl.errors import ConfigError
 from textcl.evaluation.compare import Comparison, compare_results
-from textcl.evaluation.measures import depth_of
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import read_run, write_run
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.recipe.models import Recipe
-from textcl.recipe.reading import read_recipe
 from textcl.training.journal import read_journal
 from textcl.training.probe import draw_probe
 from textcl.training.settings import TrainingResult
@@ -117,8 +111,7 @@ def train(
     recipe = read_same_recipe(recipe, set)
     accelerator = make_accelerator(recipe.training)
     recipe = _resolved(recipe, accelerator)
-    given = together(lambda: _read(recipe, accelerator, out, resume=resume, force=force, progress=progress))
-    check_same_data(given.fingerprint)
+    given = read_given(recipe, accelerator, out, resume=resume, force=force, progress=progress)
     parts, texts = given.parts, given.texts
     with first_process_first(accelerator):  # the others find the tokens on disk
         sources, longer, notes = make_sources(texts, parts, recipe, progress)
@@ -160,80 +153,10 @@ def train(
     return _finish(recipe, given, before, result, mixture, progress)
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What a run is made from, read and found sound."""
-
-    folder: Path
-    parts: Components
-    texts: list[AnyTexts]
-    fingerprint: str
-    negatives: Negatives | None
-    collection: Collection | None
-    development: Development | None
-
-
-def read_same_recipe(recipe: str | Path | Recipe, set: Mapping[str, object] | None) -> Recipe:
-    """Return a recipe that is the same on all processes.
-
-    Raises:
-        ConfigError: On all processes, if it is wrong or differs.
-    """
-    found = together(lambda: recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe), set))
-    check_same_recipe(found)
-    return found
-
-
-def _read(
-    recipe: Recipe,
-    accelerator: Accelerator,
-    out: str | Path | None,
-    *,
-    resume: bool,
-    force: bool,
-    progress: Progress,
-) -> _Given:
-    """Read whatever a run is made from; nothing is written and no process waits for another."""
-    first = accelerator.is_main_process
-    folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
-    parts = make_components(recipe, str(accelerator.device))
-    texts = read_training_texts(recipe.data, progress)
-    negatives = None
-    if recipe.negatives is not None:
-        (pairs,) = (one for one in texts if isinstance(one, TrainingTexts))
-        negatives = Negatives(recipe, pairs)
-    collection = _read_collection(recipe)
-    return _Given(
-        folder, parts, texts, _fingerprint(texts), negatives, collection, read_development(recipe, collection)
-    )
-
-
-def _fingerprint(texts: Sequence[AnyTexts]) -> str:
-    """Return what tells these training texts from others."""
-    blocks = (block for one in texts for block in ([one] if isinstance(one, TrainingTexts) else one.blocks()))
-    return fingerprint(
-        text
-        for block in blocks
-        for column in (block.anchors, block.positives, *block.hard_negatives)
-        for text in column
-    )
-
-
 def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
     """Return the recipe with what `auto` chose written out."""
     precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": precision})})
-
-
-def _read_collection(recipe: Recipe) -> Collection | None:
-    chosen = recipe.evaluation
-    if chosen is None:
-        return None
-    try:
-        depth_of(chosen.measures)
-    except ConfigError as error:
-        raise error.within("evaluation") from None
-    return read_collection(chosen.collection, chosen.split, allow_missing=chosen.allow_missing)
 
 
 def _on_the_way(recipe: Recipe, parts: Components, development: Development | None, steps: int) -> Evaluate | None:
@@ -279,7 +202,7 @@ def _before(
 
 def _finish(
     recipe: Recipe,
-    given: _Given,
+    given: Given,
     before: RetrievalResult | None,
     result: TrainingResult,
     mixture: dict[str, Any] | None,
