@@ -3,8 +3,8 @@
     python -m benchmarks.duplicates --data FOLDER
 
 Four parts. Time and peak memory of a process that groups all of wiki-sentences. For Quora's questions and the captions:
-the share of texts that stand in a group with another one, and, on a sample, the groups against those of all pairs. Which
-shingles leave edited texts near-equal. MinHash sketches by rensa and, if it is installed, by datasketch.
+the share of texts that stand in a group with another one, and, on a sample, the groups against those of all pairs.
+Which shingles leave edited texts near-equal. MinHash sketches by rensa and, if it is installed, by datasketch.
 """
 
 from __future__ import annotations

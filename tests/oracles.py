@@ -113,17 +113,26 @@ def cosine(first, second):
 # --- losses -------------------------------------------------------------------------------------------------------
 
 
-def negatives_of(i, anchors, positives, negatives=(), same=None, same_side=False, same_negatives=None):
-    """The rows that anchor i is told apart from; `same` and `same_negatives` take rows out."""
+def negatives_of(i, anchors, positives, negatives=(), same=None, same_side=False, same_negatives=None, further=None):
+    """The rows that anchor i is told apart from; `same`, `same_negatives` and `further` positives take rows out."""
     found = []
     for j in range(len(positives)):
-        if j != i and (same is None or not same[i][j]):
+        if j != i and (same is None or not same[i][j]) and (further is None or not further[i][j]):
             found.append(positives[j])
             if same_side:
                 found.append(anchors[j])
     for k, negative in enumerate(negatives):
         if same_negatives is None or not same_negatives[i][k]:
             found.append(negative)
+    return found
+
+
+def positives_of(i, positives, further=None):
+    """The rows that anchor i is drawn to: its own, and row j's where `further` has (i, j)."""
+    found = []
+    for j, positive in enumerate(positives):
+        if j == i or (further is not None and further[i][j]):
+            found.append(positive)
     return found
 
 
@@ -140,22 +149,23 @@ def info_nce(
     label_smoothing=0.0,
     hardness=0.0,
     weigh=None,
+    further=None,
 ):
-    """The mean over anchors of the cross-entropy between the own positive and all candidates.
+    """The mean over anchors, and over the positives of each, of the cross-entropy of one positive among negatives.
 
     `weigh` are the (anchors, positives, negatives) whose similarities decide the weights of negatives; None is these.
     """
     if symmetric:
         options = {"same_negatives": same_negatives, "decoupled": decoupled, "label_smoothing": label_smoothing}
-        options |= {"same_side": same_side, "hardness": hardness}
+        options |= {"same_side": same_side, "hardness": hardness, "further": further}
         turned = weigh and (weigh[1], weigh[0], weigh[2])
         forth = info_nce(anchors, positives, temperature, negatives, same, weigh=weigh, **options)
         back = info_nce(positives, anchors, temperature, negatives, same, weigh=turned, **options)
         return (forth + back) / 2
     total = 0.0
     for i, anchor in enumerate(anchors):
-        own = cosine(anchor, positives[i]) / temperature
-        options = (same, same_side, same_negatives)
+        pulled = [cosine(anchor, row) / temperature for row in positives_of(i, positives, further)]
+        options = (same, same_side, same_negatives, further)
         others = [cosine(anchor, row) / temperature for row in negatives_of(i, anchors, positives, negatives, *options)]
         if not others:
             continue
@@ -163,12 +173,14 @@ def info_nce(
         near = [cosine(at[0][i], row) / temperature for row in negatives_of(i, *at, *options)]
         weights = [math.exp(hardness * logit) for logit in near]
         weights = [weight * len(weights) / sum(weights) for weight in weights]
-        candidates = others if decoupled else [own, *others]
-        factors = weights if decoupled else [1.0, *weights]
-        peak = max(candidates)
-        mass = sum(factor * math.exp(logit - peak) for factor, logit in zip(factors, candidates, strict=True))
-        target = (1 - label_smoothing) * own + label_smoothing * sum([own, *others]) / (1 + len(others))
-        total += peak + math.log(mass) - target
+        even = sum([*pulled, *others]) / len([*pulled, *others])
+        for own in pulled:
+            candidates = others if decoupled else [own, *others]
+            factors = weights if decoupled else [1.0, *weights]
+            peak = max(candidates)
+            mass = sum(factor * math.exp(logit - peak) for factor, logit in zip(factors, candidates, strict=True))
+            target = (1 - label_smoothing) * own + label_smoothing * even
+            total += (peak + math.log(mass) - target) / len(pulled)
     return total / len(anchors)
 
 
@@ -308,14 +320,59 @@ def leaves_taken(view, row, shares):
 # --- more losses --------------------------------------------------------------------------------------------------
 
 
-def sigmoid_loss(anchors, positives, temperature, bias, negatives=(), same=None, same_negatives=None):
+def sigmoid_loss(anchors, positives, temperature, bias, negatives=(), same=None, same_negatives=None, further=None):
     """Minus log of the logistic function of each pair's logit, and of minus each other logit, over the anchors."""
     total = 0.0
     for i, anchor in enumerate(anchors):
-        total += math.log1p(math.exp(-(cosine(anchor, positives[i]) / temperature + bias)))
-        for row in negatives_of(i, anchors, positives, negatives, same, same_negatives=same_negatives):
+        for row in positives_of(i, positives, further):
+            total += math.log1p(math.exp(-(cosine(anchor, row) / temperature + bias)))
+        for row in negatives_of(i, anchors, positives, negatives, same, False, same_negatives, further):
             total += math.log1p(math.exp(cosine(anchor, row) / temperature + bias))
     return total / len(anchors)
+
+
+def cosine_above(first, second, least):
+    """Whether two rows, neither of them of zeros, have a cosine above a number."""
+    return any(first) and any(second) and cosine(first, second) > least
+
+
+def nearer_across(i, j, anchors, positives, own, margin):
+    """Whether a text of row i is nearer to row j's on the other side than the pair `own` is, less a margin."""
+    if not any(anchors[own]) or not any(positives[own]):
+        return False
+    least = cosine(anchors[own], positives[own]) - margin
+    return cosine_above(anchors[i], positives[j], least) or cosine_above(positives[i], anchors[j], least)
+
+
+def same_rows(anchors, positives, above=None, margin=None):
+    """Which rows are taken for the same by any of their texts, or by those across and the own pair of either."""
+    found = []
+    for i in range(len(anchors)):
+        found.append([])
+        for j in range(len(anchors)):
+            judged = [i == j]
+            if above is not None:
+                texts = [(first, second) for first in (anchors, positives) for second in (anchors, positives)]
+                judged += [cosine_above(first[i], second[j], above) for first, second in texts]
+            if margin is not None:
+                judged += [nearer_across(i, j, anchors, positives, own, margin) for own in (i, j)]
+            found[i].append(any(judged))
+    return found
+
+
+def same_candidates(anchors, positives, candidates, above=None, margin=None):
+    """Which candidates are too near to a row to be its negatives."""
+    found = []
+    for anchor, positive in zip(anchors, positives, strict=True):
+        found.append([])
+        for candidate in candidates:
+            same = False
+            if above is not None:
+                same = cosine_above(anchor, candidate, above) or cosine_above(positive, candidate, above)
+            if margin is not None and any(anchor) and any(positive):
+                same = same or cosine_above(anchor, candidate, cosine(anchor, positive) - margin)
+            found[-1].append(same)
+    return found
 
 
 def negative_cosine(predictions, targets):

@@ -14,7 +14,7 @@ import torch
 import textcl
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from textcl.assemble import mining
-from textcl.assemble.mined_file import read_mined
+from textcl.assemble.mined_file import read_mined, write_mined
 from textcl.assemble.mining import mine, mine_rows
 from textcl.assemble.mining_pairs import pairs_of, read_mining_pairs
 from textcl.corpus.collection import Texts
@@ -122,6 +122,15 @@ def test_documents_without_text_and_repeated_ones_are_left_out_and_told(work, ti
     assert (result.rows, result.documents) == (1, 6)
 
 
+def test_cut_texts_are_counted_also_where_their_vectors_are_kept(work, tiny_encoder, tiny_corpus):
+    write_jsonl(work / "long.jsonl", [{"anchor": tiny_corpus[0], "positive": "bees and honey " * 40}])
+    for out in ("one.jsonl", "two.jsonl"):
+        told = []
+        pairs = read_mining_pairs("long.jsonl", documents="documents.txt")
+        mine(tiny_encoder, pairs, out=out, cache=work / "cache", say=told.append)
+        assert told == ["cut at 64 tokens: 1 of 1 positives"]
+
+
 def test_a_limit_mines_for_the_first_rows_and_still_looks_at_all(work, tiny_encoder):
     settings = MiningSettings(sampling="random", per_row=2)
     mine(tiny_encoder, "pairs.jsonl", out="all.jsonl", settings=settings)
@@ -158,6 +167,20 @@ def test_where_no_row_has_a_negative_nothing_is_written(work, tiny_encoder):
     ):
         mine(tiny_encoder, "pairs.jsonl", out="mined.jsonl", settings=MiningSettings(margin=2.0))
     assert not (work / "mined.jsonl").exists()
+
+
+def test_any_rows_can_be_mined_and_written(work, tiny_encoder, tiny_corpus):
+    # Positives come twice, so that theirs are not the first vectors.
+    rows = [{"anchor": tiny_corpus[i], "positive": tiny_corpus[30 + i // 2]} for i in range(10)]
+    write_jsonl(work / "twice.jsonl", rows)
+    pairs, some = read_mining_pairs("twice.jsonl"), np.array([7, 2, 3])
+    mined = mine_rows(tiny_encoder, pairs, MiningSettings(), rows=some)
+    assert write_mined(work / "some.jsonl", pairs, mined, some) == 3
+    for row, line in zip(some, lines_of(work / "some.jsonl"), strict=True):
+        assert (line["anchor"], line["positive"]) == (rows[row]["anchor"], rows[row]["positive"])
+        own = embed_texts(tiny_encoder, [line["anchor"], line["positive"]]).vectors
+        assert line["positive_score"] == pytest.approx(float(own[0] @ own[1]), abs=1e-5)
+        assert line["negative_1"] == by_hand(tiny_encoder, row, rows, pairs.documents.texts)[0][0]
 
 
 # --- vectors are kept, and belong to weights --------------------------------------------------------------------------

@@ -26,6 +26,14 @@ def drawn_masks(data, batch, extra):
     return drawn_same(data, batch), data.draw(st.lists(row, min_size=batch, max_size=batch))
 
 
+def drawn_positives(data, batch):
+    """A symmetric (B, B) relation that need not go on from one row to the next, with any diagonal; or None."""
+    if not data.draw(st.booleans()):
+        return None
+    drawn = data.draw(st.lists(st.lists(st.booleans(), min_size=batch, max_size=batch), min_size=batch, max_size=batch))
+    return [[drawn[min(i, j)][max(i, j)] for j in range(batch)] for i in range(batch)]
+
+
 def as_mask(rows):
     """A boolean tensor of lists."""
     return None if rows is None else torch.tensor(rows, dtype=torch.bool)

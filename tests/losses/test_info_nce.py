@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests import oracles
-from tests.losses.rows import as_mask, central_differences, drawn_masks, gaussian_rows, gradients
+from tests.losses.rows import as_mask, central_differences, drawn_masks, drawn_positives, gaussian_rows, gradients
 from textcl.errors import ConfigError, ShapeError
 from textcl.losses import InfoNCE, Learned, Scheduled
 
@@ -37,10 +37,12 @@ HALF_PRECISIONS = [torch.float16, torch.bfloat16]
 def test_info_nce_matches_the_definition(batch, extra, temperature, seed, options, data):
     anchor, positive, negatives = gaussian_rows(seed, batch, batch, extra)
     same, same_negatives = drawn_masks(data, batch, extra)
-    masks = {"same": same, "same_negatives": same_negatives}
-    expected = oracles.info_nce(anchor.tolist(), positive.tolist(), temperature, negatives.tolist(), **masks, **options)
-    masks = {name: as_mask(mask) for name, mask in masks.items()}
-    loss = InfoNCE(temperature, **options)(anchor, positive, negatives if extra else None, **masks)
+    further = drawn_positives(data, batch)
+    rows = [matrix.tolist() for matrix in (anchor, positive, negatives)]
+    masks = {"same": same, "same_negatives": same_negatives, "further": further}
+    expected = oracles.info_nce(*rows[:2], temperature, rows[2], **masks, **options)
+    masks = [as_mask(mask) for mask in masks.values()]
+    loss = InfoNCE(temperature, **options)(anchor, positive, negatives if extra else None, *masks)
     assert loss.dtype == torch.float64
     assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -50,10 +52,12 @@ def test_the_order_of_the_batch_changes_nothing(batch, seed, options, data):
     anchor, positive, negatives = gaussian_rows(seed, batch, batch, 3)
     same, same_negatives = (as_mask(mask) for mask in drawn_masks(data, batch, 3))
     order = data.draw(st.permutations(range(batch)))
+    positives = as_mask(drawn_positives(data, batch))
     loss = InfoNCE(0.1, **options)
-    masks = [] if same is None else [same[order][:, order], same_negatives[order].flip(1)]
+    masks = [None, None] if same is None else [same[order][:, order], same_negatives[order].flip(1)]
+    masks.append(None if positives is None else positives[order][:, order])
     permuted = loss(anchor[order], positive[order], negatives.flip(0), *masks)
-    expected = loss(anchor, positive, negatives, same, same_negatives)
+    expected = loss(anchor, positive, negatives, same, same_negatives, positives)
     assert permuted.item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-13)
 
 
@@ -331,6 +335,7 @@ def test_settings_out_of_range_are_named(options, message):
         ([(2, 3), (2, 3), (3,)], r"^negatives: expected shape \(K, 3\), got \(3,\)$"),
         ([(2, 3), (2, 3), (5, 3), (2, 1)], r"^same: expected shape \(2, 2\), got \(2, 1\)$"),
         ([(2, 3), (2, 3), (5, 3), (2, 2), (2, 4)], r"^same_negatives: expected shape \(2, 5\), got \(2, 4\)$"),
+        ([(2, 3), (2, 3), (5, 3), (2, 2), (2, 5), (2, 5)], r"^positives: expected shape \(2, 2\), got \(2, 5\)$"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(shapes, message):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import oracles
-from tests.losses.rows import as_mask, drawn_masks, gaussian_rows
+from tests.losses.rows import as_mask, drawn_masks, drawn_positives, gaussian_rows
 from textcl.errors import ConfigError, ShapeError
 from textcl.losses import InfoNCE, Matryoshka, NegativeCosine, Sigmoid, SimilarityDistillation, Uniformity, VICReg
 
@@ -25,17 +25,20 @@ def cut(matrix, dimension):
 def test_matryoshka_is_the_weighted_sum_over_the_first_columns(batch, extra, dimensions, seed, data):
     rows = gaussian_rows(seed, batch, batch, extra)
     same, same_negatives = drawn_masks(data, batch, extra)
+    further = drawn_positives(data, batch)
     weights = data.draw(st.lists(st.floats(0.1, 3.0), min_size=len(dimensions), max_size=len(dimensions)))
     expected = 0.0
     for dimension, weight in zip(dimensions, weights, strict=True):
         anchor, positive, negatives = (cut(matrix, dimension) for matrix in rows)
-        masks = {"same": same, "same_negatives": same_negatives}
+        masks = {"same": same, "same_negatives": same_negatives, "further": further}
         expected += weight * oracles.info_nce(anchor, positive, 0.1, negatives, **masks)
     loss = Matryoshka(InfoNCE(0.1), dimensions, weights)
-    found = loss(*rows, as_mask(same), as_mask(same_negatives))
+    found = loss(*rows, as_mask(same), as_mask(same_negatives), positives=as_mask(further))
+    assert loss(*rows, *map(as_mask, (same, same_negatives, further))) == found
     assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
     order = data.draw(st.permutations(range(batch)))
-    masks = [] if same is None else [as_mask(same)[order][:, order], as_mask(same_negatives)[order]]
+    masks = [None, None] if same is None else [as_mask(same)[order][:, order], as_mask(same_negatives)[order]]
+    masks.append(None if further is None else as_mask(further)[order][:, order])
     assert loss(rows[0][order], rows[1][order], rows[2], *masks).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 

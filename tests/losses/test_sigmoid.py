@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import oracles
-from tests.losses.rows import as_mask, drawn_masks, gaussian_rows
+from tests.losses.rows import as_mask, drawn_masks, drawn_positives, gaussian_rows
 from textcl.errors import ConfigError, ShapeError
 from textcl.losses import Sigmoid
 
@@ -25,9 +25,10 @@ def test_the_sigmoid_loss_matches_the_definition(batch, extra, temperature, bias
     anchor, positive, negatives = gaussian_rows(seed, batch, batch, extra)
     same, same_negatives = drawn_masks(data, batch, extra)
     rows = [matrix.tolist() for matrix in (anchor, positive, negatives)]
-    expected = oracles.sigmoid_loss(*rows[:2], temperature, bias, rows[2], same, same_negatives)
+    masks = [same, same_negatives, drawn_positives(data, batch)]
+    expected = oracles.sigmoid_loss(*rows[:2], temperature, bias, rows[2], *masks)
     loss = Sigmoid(temperature, bias).double()
-    found = loss(anchor, positive, negatives if extra else None, as_mask(same), as_mask(same_negatives))
+    found = loss(anchor, positive, negatives if extra else None, *map(as_mask, masks))
     assert found.dtype == torch.float64
     assert found.item() == pytest.approx(expected, rel=1e-6)  # the bias was a float32
 
@@ -37,10 +38,13 @@ def test_the_order_of_the_batch_changes_nothing(batch, seed, data):
     anchor, positive, negatives = gaussian_rows(seed, batch, batch, 3)
     same, same_negatives = (as_mask(mask) for mask in drawn_masks(data, batch, 3))
     order = data.draw(st.permutations(range(batch)))
+    positives = as_mask(drawn_positives(data, batch))
     loss = Sigmoid(0.2, -2.0)
-    masks = [] if same is None else [same[order][:, order], same_negatives[order].flip(1)]
+    masks = [None, None] if same is None else [same[order][:, order], same_negatives[order].flip(1)]
+    masks.append(None if positives is None else positives[order][:, order])
     permuted = loss(anchor[order], positive[order], negatives.flip(0), *masks)
-    assert permuted.item() == pytest.approx(loss(anchor, positive, negatives, same, same_negatives).item(), rel=1e-12)
+    expected = loss(anchor, positive, negatives, same, same_negatives, positives)
+    assert permuted.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_the_gradient_passes_a_finite_difference_check():

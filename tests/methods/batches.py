@@ -10,18 +10,22 @@ from textcl.encoder.forward import forward_rows
 from textcl.methods.method import PairBatch
 
 
-def make_batch(encoder, anchors, positives, groups=None, hard=(), negative_groups=None):
-    """A PairBatch of texts, `hard` its columns of hard negatives; by default every row has labels of its own."""
+def make_batch(encoder, anchors, positives, groups=None, hard=(), negative_groups=None, kinds=None, guide=None):
+    """A PairBatch of texts, `hard` its columns of hard negatives; by default every row has labels of its own.
+
+    `guide` has the guide's embeddings, one list of rows a side.
+    """
     tokenizer = encoder.tokenizer
     texts = concatenate([tokenise(side, tokenizer) for side in (anchors, positives, *hard)])
     tokens = texts.wrapped(*special_tokens(tokenizer), encoder.max_seq_length)
     rows = np.arange(len(anchors))
     labels = rows[:, None] if groups is None else np.array(groups, dtype=np.int64)
+    vectors = None if guide is None else np.concatenate([np.array(side, dtype=np.float32) for side in guide])
     if not hard:
-        return PairBatch(tokens, rows, labels)
+        return PairBatch(tokens, rows, labels, None, kinds, vectors)
     if negative_groups is None:
         negative_groups = 1000 + np.arange(len(rows) * len(hard)).reshape(len(rows), -1)
-    return PairBatch(tokens, rows, labels, np.array(negative_groups, dtype=np.int64)[..., None])
+    return PairBatch(tokens, rows, labels, np.array(negative_groups, dtype=np.int64)[..., None], kinds, vectors)
 
 
 def sides_of(encoder, batch, head=None):

@@ -12,9 +12,9 @@ from textcl.encoder.load import load_encoder, tokenizer_of
 from textcl.losses.info_nce import InfoNCE
 from textcl.methods.simclr import SimCLR
 from textcl.training.batches import Batches
-from textcl.training.sources import PairSource, Side
 from textcl.training.probe import draw_probe
 from textcl.training.settings import TrainingSettings
+from textcl.training.sources import PairSource, Side
 from textcl.training.trainer import Trainer
 from textcl.views.view import Chain
 

@@ -6,26 +6,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from textcl.corpus.tokens import WORD_START, TokenRows, offsets_of
-from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.training.batches import Batches
-from textcl.training.sources import HardNegatives, PairSource, Side
-from textcl.views.cropping import Crop, InverseCloze
+from tests.strategies import as_lists
+from tests.training.token_sources import MASK, hard_source, source_of
+from textcl.errors import ConfigError, DataError
+from textcl.methods.method import ABSENT
+from textcl.training.batches import Batches, draw_from
+from textcl.training.order import Mixed, Unique
+from textcl.views.cropping import InverseCloze
 from textcl.views.masking import Mask
-from textcl.views.view import Chain
-
-CLS, SEP, MASK = 1, 2, 3
-
-
-def source_of(rows, seed=0, max_tokens=16, pair=None, groups=None, second_view=None):
-    """Row i is 5 to 10 tokens, all of them 100 + i, so that a token tells its row."""
-    lengths = 5 + np.arange(rows, dtype=np.int64) % 6
-    ids = np.repeat(100 + np.arange(rows), lengths).astype(np.int32)
-    tokens = TokenRows(ids, offsets_of(lengths), np.full(len(ids), WORD_START, np.uint8))
-    first = Side(tokens, (CLS,), (SEP,), Crop(0.2, 0.9))
-    second = Side(tokens, (CLS,), (SEP,), second_view or Chain((Crop(0.2, 0.9), Mask(MASK, 0.3))))
-    groups = np.arange(rows)[:, None] if groups is None else groups
-    return PairSource(first, second, groups, max_tokens, seed, pair)
+from textcl.views.strength import Ramp
 
 
 def same_batch(one, other):
@@ -90,49 +79,6 @@ def test_orders_differ_between_epochs_and_between_seeds():
     assert order(0, 0) == order(0, 0)
 
 
-def test_a_row_is_seen_in_another_view_in_another_epoch_and_under_another_seed():
-    rows = np.arange(20)
-    drawn = [source_of(20, seed).draw(rows, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
-    assert not np.array_equal(drawn[0].tokens.ids, drawn[1].tokens.ids)
-    assert not np.array_equal(drawn[0].tokens.ids, drawn[2].tokens.ids)
-
-
-def test_a_batch_holds_all_first_views_and_then_all_second_views():
-    batch = source_of(10).draw(np.array([7, 2, 5]), 0)
-    told = [row[1:-1].tolist() for row in map(batch.tokens.row, range(6))]
-    owners = [{token - 100 for token in row if token != MASK} for row in told]
-    assert owners[:3] == [{7}, {2}, {5}]
-    assert all(owner <= {row} for owner, row in zip(owners[3:], (7, 2, 5), strict=True))
-    assert all(MASK not in row for row in told[:3])
-    assert any(MASK in row for row in told[3:])
-    assert batch.rows.tolist() == [7, 2, 5]
-    assert len(batch) == 3
-
-
-def test_the_two_sides_of_one_view_are_drawn_independently():
-    batch = source_of(20, second_view=Crop(0.2, 0.9)).draw(np.arange(20), 0)
-    lengths = batch.tokens.lengths
-    assert not np.array_equal(lengths[:20], lengths[20:])
-
-
-def test_rows_are_cut_at_the_token_limit_with_their_special_tokens():
-    batch = source_of(10, max_tokens=4).draw(np.arange(10), 0)
-    assert batch.tokens.lengths.max() == 4
-    assert all(row[0] == CLS and row[-1] == SEP for row in map(batch.tokens.row, range(20)))
-
-
-def test_a_pair_view_makes_both_sides_from_the_first():
-    batch = source_of(10, pair=InverseCloze(keep_rate=0.0), second_view=Chain()).draw(np.arange(10), 0)
-    plain = source_of(10, second_view=Chain()).draw(np.arange(10), 0)
-    rest = batch.tokens.lengths[10:]
-    assert (rest < plain.tokens.lengths[10:]).all()  # without the sentence that the other side has
-
-
-def test_labels_follow_their_rows():
-    batch = source_of(6, groups=np.array([[0], [0], [1], [1], [2], [2]])).draw(np.array([5, 0, 2]), 0)
-    assert batch.groups.tolist() == [[2], [0], [1]]
-
-
 def test_a_batch_shrinks_to_what_there_is():
     batches = Batches(source_of(5), 64)
     assert (batches.batch_size, batches.per_epoch) == (5, 1)
@@ -150,62 +96,6 @@ def test_too_few_pairs_are_refused(rows, processes):
         Batches(source_of(rows), 2, 0, processes)
 
 
-def test_sides_of_different_length_are_refused():
-    with pytest.raises(ShapeError, match=r"^groups: expected shape \(5, G\), got \(4, 1\)$"):
-        source_of(5, groups=np.arange(4)[:, None])
-
-
-def tables(*sides, view=None):
-    """A side each, without tokens around it; token = 1000 * (number of the side) + 10 * row, five times."""
-    made = []
-    for number, rows in enumerate(sides):
-        ids = np.repeat(1000 * number + 10 * np.arange(rows), 5).astype(np.int32)
-        tokens = TokenRows(ids, offsets_of(np.full(rows, 5)), np.full(len(ids), WORD_START, np.uint8))
-        made.append(Side(tokens, (50 + number,), (), view or Chain()))
-    return made
-
-
-def hard_source(rows=6, columns=2, view=None, places=None, **options):
-    """Row i's hard negative h is text number h * rows + i of the table, with label 100 * (h + 1) + i."""
-    first, second, table = tables(rows, rows, rows * columns, view=view)
-    if places is None:
-        places = np.arange(rows)[:, None] + rows * np.arange(columns)[None, :]
-    labels = (100 + 100 * np.repeat(np.arange(columns), rows) + np.tile(np.arange(rows), columns))[:, None]
-    negatives = HardNegatives(table, labels, places)
-    return PairSource(first, second, np.arange(rows)[:, None], 16, 0, hard_negatives=negatives, **options)
-
-
-def test_hard_negatives_stand_behind_the_positives_column_by_column_with_their_labels():
-    batch = hard_source().draw(np.array([4, 0, 3]), 0)
-    firsts = [batch.tokens.row(place).tolist() for place in range(len(batch.tokens))]
-    sides = [(50, 0), (51, 1000), (52, 2000), (52, 2060)]  # what stands before, and the table's first token
-    assert firsts == [[prefix, *[begin + 10 * row] * 5] for prefix, begin in sides for row in (4, 0, 3)]
-    assert batch.negative_groups[..., 0].tolist() == [[104, 204], [100, 200], [103, 203]]
-    assert batch.groups.tolist() == [[4], [0], [3]]
-    assert (len(batch), batch.sides) == (3, 4)
-    assert [row.tolist() for row in map(batch.tokens_of(2, 3).row, range(3))] == firsts[6:9]
-
-
-def test_without_hard_negatives_a_batch_has_two_sides_and_no_labels_of_theirs():
-    batch = source_of(6).draw(np.arange(3), 0)
-    assert batch.negative_groups is None
-    assert batch.sides == 2
-
-
-def test_each_column_of_hard_negatives_is_seen_in_views_of_its_own():
-    source = hard_source(view=Mask(MASK, 0.5))
-    batch = source.draw(np.arange(6), 0)
-    hidden = (batch.tokens.ids == MASK).reshape(4, 6, 6)  # sides, rows, tokens
-    assert all(not np.array_equal(hidden[one], hidden[other]) for one in range(4) for other in range(one))
-    assert np.array_equal(source.draw(np.array([5]), 0).tokens.ids, batch.tokens.take(np.arange(5, 24, 6)).ids)
-    assert not np.array_equal(source.draw(np.arange(6), 1).tokens.ids, batch.tokens.ids)
-
-
-def test_a_further_column_of_hard_negatives_changes_no_other_side():
-    one, two = (hard_source(columns=columns, view=Mask(MASK, 0.5)).draw(np.arange(6), 0) for columns in (1, 2))
-    assert two.tokens_of(0, 3).ids.tolist() == one.tokens.ids.tolist()
-
-
 @given(st.integers(0, 20))
 def test_batches_of_several_processes_hold_the_hard_negatives_of_their_rows(number):
     source = hard_source(rows=12)
@@ -215,13 +105,104 @@ def test_batches_of_several_processes_hold_the_hard_negatives_of_their_rows(numb
         assert batch.negative_groups[..., 0].tolist() == [[100 + row, 200 + row] for row in batch.rows.tolist()]
 
 
-@pytest.mark.parametrize("places", [np.zeros((5, 2)), np.zeros(6)])
-def test_places_that_are_not_those_of_the_rows_are_refused(places):
-    with pytest.raises(ShapeError, match=r"^places: expected shape \(6, H\), got "):
-        hard_source(places=places)
+@st.composite
+def several_sources(draw):
+    """Sources with 0 to 2 hard negatives a row, and the places of a batch in them: source, row and epoch."""
+    guided, lengths = draw(st.sampled_from([[True], [False], [True, False]])), [3, 1, 0, 2]
+    sources = [
+        hard_source(
+            4,
+            draw(st.integers(0, 2)),
+            guided=draw(st.sampled_from(guided)),
+            table={"begin": 100_000 * number, "lengths": lengths, "view": Mask(MASK, 0.5), "prefixed": number != 1},
+            seed=draw(st.integers(0, 3)),
+            kinds=("text",),
+        )
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    place = st.tuples(st.integers(0, len(sources) - 1), st.integers(0, 3), st.integers(0, 2))
+    return sources, draw(st.lists(place, min_size=1, max_size=8))
 
 
-def test_labels_of_more_texts_than_the_table_has_are_refused():
-    (table,) = tables(3)
-    with pytest.raises(ShapeError, match=r"^labels: expected shape \(3, F\), got \(4, 1\)$"):
-        HardNegatives(table, np.zeros((4, 1)), np.zeros((3, 1)))
+@given(several_sources())
+def test_a_batch_of_several_sources_and_epochs_holds_each_row_as_its_source_draws_it(drawn):
+    sources, places = drawn
+    batch = draw_from(sources, np.array(places))
+    alone = [sources[source].draw(np.array([row]), epoch) for source, row, epoch in places]
+    sides = max(one.sides for one in alone)
+    held = [[as_lists(one.tokens)[0][:1]] * (sides - one.sides) for one in alone]  # one token where nothing stands
+    rows = [[*as_lists(one.tokens), *more] for one, more in zip(alone, held, strict=True)]
+    assert as_lists(batch.tokens) == [row[side] for side in range(sides) for row in rows]
+    assert batch.rows.tolist() == [row for _source, row, _epoch in places]
+    assert batch.groups.tolist() == [one.groups[0].tolist() for one in alone]
+    assert batch.kinds == ("text",)
+    assert (batch.sides, len(batch), batch.counts) == (sides, len(places), None)
+    if sides == 2:
+        assert batch.negative_groups is None
+    else:
+        labels = [[] if one.negative_groups is None else one.negative_groups[0, :, 0].tolist() for one in alone]
+        assert batch.negative_groups.tolist() == [
+            [[label] for label in [*own, *[ABSENT] * (sides - 2 - len(own))]] for own in labels
+        ]
+    if any(one.guide is None for one in alone):
+        assert batch.guide is None
+    else:
+        vectors = [[*one.guide.tolist(), *[[0.0, 0.0]] * (sides - one.sides)] for one in alone]
+        assert batch.guide.tolist() == [one[side] for side in range(sides) for one in vectors]
+        assert batch.guide.dtype == np.float32
+
+
+def test_the_share_of_the_run_that_is_done_reaches_all_sources():
+    sources = [hard_source(table={"begin": begin, "view": Mask(MASK, Ramp(0.0, 0.9))}) for begin in (0, 100_000)]
+    batches = Batches(sources, 6, length=11, order=lambda step: Mixed([6, 6], [1, 1], step, 2, 0))
+    hidden = []
+    for number in (0, 5, 10, 20):
+        place = np.argmax(batches.order.batch(number)[:, 0])  # a row of the second source
+        drawn = batches[number].tokens_of(0, 1)
+        hidden.append([(drawn.ids == MASK).mean(), (drawn.row(place) == MASK).mean()])
+    for begin, middle, end, _beyond in zip(*hidden, strict=True):
+        assert begin == 0 < middle < end
+
+
+@given(
+    rows=st.integers(2, 40),
+    batch_size=st.integers(2, 9),
+    processes=st.integers(1, 4),
+    seed=st.integers(0, 99),
+    number=st.integers(0, 12),
+)
+def test_several_processes_share_out_the_uneven_batches_of_one(rows, batch_size, processes, seed, number):
+    assume(rows >= 2 * processes)
+    source = source_of(rows, seed)
+
+    def order(step):
+        return Unique(source.groups, step, seed)
+
+    parts = [Batches(source, batch_size, rank, processes, order=order)[number] for rank in range(processes)]
+    whole = Batches(source, parts_step := min(batch_size, rows // processes) * processes, order=order)[number]
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+    assert sum(sizes) == len(whole) <= parts_step + 1
+    counts = None if len(set(sizes)) == 1 else tuple(sizes)
+    assert [part.counts for part in parts] == [counts] * processes
+    assert whole.counts is None
+    assert np.concatenate([part.rows for part in parts]).tolist() == whole.rows.tolist()
+    for side in range(2):
+        together = [row for part in parts for row in as_lists(part.tokens_of(side, side + 1))]
+        assert together == as_lists(whole.tokens_of(side, side + 1))
+
+
+def test_an_order_is_made_for_the_pairs_of_a_step_and_says_how_long_an_epoch_is():
+    asked = []
+
+    def order(step):
+        asked.append(step)
+        return Mixed([6, 4], [3, 1], step, 5, 0)
+
+    batches = Batches([hard_source(6), hard_source(4)], 3, 0, 2, order=order, names=("first", "second"))
+    assert (asked, batches.per_epoch, batches.pairs, batches.batch_size) == ([6], 5, 10, 3)
+    assert batches.contributed(0) == {"rows/first": 0.0, "rows/second": 0.0}
+    assert batches.contributed(4) == {"rows/first": 18.0, "rows/second": 6.0}
+    assert Batches(source_of(8), 4).contributed(3) == {}
+    assert Batches([source_of(8)], 4, names=("only",)).contributed(3) == {"rows/only": 12.0}

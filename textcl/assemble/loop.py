@@ -42,7 +42,8 @@ def make_batches(
     except ConfigError as error:
         raise error.within("training") from None
     except DataError as error:
-        raise DataError(error.problem, ", ".join(part.train for part in recipe.data.parts)) from None
+        files = error.file or ", ".join(part.train for part in recipe.data.parts)
+        raise DataError(error.problem, files) from None
     queue = getattr(recipe.method, "queue_size", 0)
     if 0 < queue < batches.batch_size * processes:
         expected = f"at least {batches.batch_size * processes}, the pairs of a step, or 0 for no queue"

@@ -12,13 +12,13 @@ from torch import nn
 
 from textcl.assemble.components import Components
 from textcl.assemble.sides import make_side, open_store
-from textcl.assemble.texts import AnyTexts, StreamedTexts, TrainingTexts
+from textcl.assemble.texts import AnyTexts, StreamedTexts, TrainingTexts, hard_columns
 from textcl.assemble.views import Unwritten
 from textcl.encoder.forward import excludes_prompt
 from textcl.encoder.load import prompt_of
 from textcl.encoder.vector_files import cached_vectors
 from textcl.errors import ConfigError
-from textcl.methods.method import PairBatch
+from textcl.methods.method import ABSENT, PairBatch
 from textcl.progress import Progress, quiet
 from textcl.recipe.models import Recipe
 from textcl.training.batches import draw_from
@@ -35,11 +35,17 @@ def make_sources(
     """Return the sources of training pairs, how many texts are too long for the encoder, and notes on stored views."""
     sources: list[Source] = []
     longer, notes = 0, list[str]()
+    if any(isinstance(one, StreamedTexts) for one in texts):
+        _check_streamed(parts)
+    # Processes have different rows of a mixed batch, and must have as many columns of hard negatives as each other.
+    columns = hard_columns(recipe.data) if getattr(recipe.data, "batches", None) == "mixed" else 0
     for one in texts:
         if isinstance(one, StreamedTexts):
-            sources.append(StreamSource(one, parts, recipe))
+            stream = StreamSource(one, parts, recipe, columns)
+            _check_sides(stream[0], one.single, parts.encoder)
+            sources.append(stream)
             continue
-        source, found, more = make_source(one, parts, recipe, progress)
+        source, found, more = make_source(one, parts, recipe, progress, columns)
         sources.append(source)
         longer += found
         notes += more
@@ -47,23 +53,21 @@ def make_sources(
 
 
 def make_source(
-    texts: TrainingTexts, parts: Components, recipe: Recipe, progress: Progress
+    texts: TrainingTexts, parts: Components, recipe: Recipe, progress: Progress, columns: int = 0
 ) -> tuple[PairSource, int, list[str]]:
-    """Return one source that is held in memory, with the same."""
-    source, notes = _pair_source(texts, parts, recipe, progress)
+    """Return one source that is held in memory, with the same; it has at least so many columns of hard negatives."""
+    source, notes = _pair_source(texts, parts, recipe, progress, columns)
     limit, count = source.max_tokens, len(texts)
     sides = [source.first] if texts.single else [source.first, source.second]
     counts = [count] * len(sides)
-    if source.hard_negatives is not None:
+    if source.hard_negatives is not None and texts.hard_negatives:
         sides.append(source.hard_negatives.side)
         counts.append(len(source.hard_negatives.labels))
     longer = sum(
         int((side.tokens.lengths[:rows] > limit - len(side.prefix) - len(side.suffix)).sum())
         for side, rows in zip(sides, counts, strict=True)
     )
-    if texts.single and not _drops(parts.encoder) and not _sides_differ(source):
-        problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
-        raise ConfigError("views", problem=problem)
+    _check_sides(source, texts.single, parts.encoder)
     return source, longer, notes
 
 
@@ -72,6 +76,7 @@ def _pair_source(
     parts: Components,
     recipe: Recipe,
     progress: Progress,
+    columns: int = 0,
     first_row: int = 0,
     keep_tokens: bool = True,
 ) -> tuple[PairSource, list[str]]:
@@ -88,13 +93,8 @@ def _pair_source(
     first, notes = make_side(texts.anchors, anchor_prompt, parts.first, encoder, store, progress, keep_tokens)
     second, more = make_side(texts.positives, document, parts.second, encoder, store, progress, keep_tokens)
     negatives = None
-    if texts.hard_negatives:
-        assert texts.negative_groups is not None
-        count, columns = texts.negative_groups.shape[:2]
-        table = [text for column in texts.hard_negatives for text in column]
-        places = np.arange(count)[:, None] + count * np.arange(columns)[None, :]
-        labels = texts.negative_groups.transpose(1, 0, 2).reshape(count * columns, -1)
-        negatives, notes_of_it = make_negatives(table, labels, places, parts, recipe, progress, keep_tokens)
+    if table := _table(texts, columns):
+        negatives, notes_of_it = make_negatives(*table, parts, recipe, progress, keep_tokens)
         more += notes_of_it
     guide = None
     if parts.guide is not None:
@@ -104,6 +104,27 @@ def _pair_source(
         first, second, texts.groups, limit, recipe.seed, parts.pair, negatives, texts.kinds, guide, first_row
     )
     return source, [*notes, *more]
+
+
+def _table(texts: TrainingTexts, columns: int) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return the hard negatives' texts, labels and places, as `make_negatives` takes them, or None without any.
+
+    Args:
+        texts: Their columns of hard negatives are taken.
+        columns: Where they have fewer, the places of the others are empty.
+    """
+    count, own = len(texts), len(texts.hard_negatives)
+    empty = ((0, 0), (0, max(columns - own, 0)))
+    if texts.negative_groups is None:
+        if not columns:
+            return None
+        nowhere = np.full((count, 0), ABSENT, dtype=np.int64)
+        kinds = len(set(texts.kinds) - {"group"})  # of labels, as hard negatives of other sources have them
+        return texts.anchors[:1], texts.groups[:1, :kinds], np.pad(nowhere, empty, constant_values=ABSENT)
+    places = np.arange(count)[:, None] + count * np.arange(own)[None, :]
+    labels = texts.negative_groups.transpose(1, 0, 2).reshape(count * own, -1)
+    table = [text for column in texts.hard_negatives for text in column]
+    return table, labels, np.pad(places, empty, constant_values=ABSENT)
 
 
 def make_negatives(
@@ -154,18 +175,12 @@ class StreamSource:
         texts: What is read.
         parts: The encoder, whose tokenizer is used, and the views.
         recipe: Its seed decides the views.
-
-    Raises:
-        ConfigError: If a view needs all texts at once.
+        columns: Of hard negatives, at least.
     """
 
-    def __init__(self, texts: StreamedTexts, parts: Components, recipe: Recipe) -> None:
-        self.texts, self.parts, self.recipe, self.seed = texts, parts, recipe, recipe.seed
+    def __init__(self, texts: StreamedTexts, parts: Components, recipe: Recipe, columns: int = 0) -> None:
+        self.texts, self.parts, self.recipe, self.seed, self.columns = texts, parts, recipe, recipe.seed, columns
         self._blocks: dict[int, PairSource] = {}
-        for side, view in (("first", parts.first), ("second", parts.second)):
-            if any(isinstance(leaf, Keywords | Unwritten) for leaf in leaves(view)):
-                problem = "keywords and stored views need all texts at once, which data.stream does not hold"
-                raise ConfigError(f"views.{side}", problem=problem)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -177,7 +192,7 @@ class StreamSource:
                 del self._blocks[next(iter(self._blocks))]
             texts, first_row = self.texts.read(number), number * self.texts.block
             self._blocks[number], _notes = _pair_source(
-                texts, self.parts, self.recipe, quiet, first_row, keep_tokens=False
+                texts, self.parts, self.recipe, quiet, self.columns, first_row, keep_tokens=False
             )
         return self._blocks[number]
 
@@ -185,6 +200,21 @@ class StreamSource:
         """Return the pairs of `rows` (B,) as they are seen in `epoch`, when the share `progress` of the run is done."""
         blocks, places = np.divmod(rows, self.texts.block)
         return draw_from(self, np.stack([blocks, places, np.full(len(rows), epoch)], axis=1), progress)
+
+
+def _check_streamed(parts: Components) -> None:
+    """Raise ConfigError if a view needs all texts at once."""
+    for side, view in (("first", parts.first), ("second", parts.second)):
+        if any(isinstance(leaf, Keywords | Unwritten) for leaf in leaves(view)):
+            problem = "keywords and stored views need all texts at once, which data.stream does not hold"
+            raise ConfigError(f"views.{side}", problem=problem)
+
+
+def _check_sides(source: PairSource, single: bool, encoder: SentenceTransformer) -> None:
+    """Raise ConfigError if both sides of single texts would be the same to the encoder."""
+    if single and not _drops(encoder) and not _sides_differ(source):
+        problem = "both sides see the same text and the encoder drops nothing; set encoder.dropout, or name a view"
+        raise ConfigError("views", problem=problem)
 
 
 def _drops(encoder: SentenceTransformer) -> bool:

@@ -72,6 +72,11 @@ def label_columns(recipe: AnyDataRecipe) -> int:
     return len(_kinds(recipe))
 
 
+def hard_columns(recipe: AnyDataRecipe) -> int:
+    """Return the most columns of hard negatives that a source of a recipe's `data` section has."""
+    return max(0 if part.columns is None else len(part.columns.hard_negatives) for part in recipe.parts)
+
+
 def _kinds(recipe: AnyDataRecipe) -> tuple[str, ...]:
     near = () if recipe.near_duplicates is None else ("near_duplicate",) * 2
     return ("text", "text", *near, *(("group",) if any(part.group is not None for part in recipe.parts) else ()))
@@ -266,7 +271,10 @@ def _group_values(records: Records, column: str) -> list[str | None]:
 def _near_duplicates(found: Sequence[TrainingTexts], threshold: float, progress: Progress) -> list[TrainingTexts]:
     """Return the texts with the labels of near-duplicates, over all sources and columns."""
     unique = list(dict.fromkeys(text for texts in found for column in texts.columns for text in column))
-    groups = find_duplicates(unique, threshold, progress=progress)
+    try:
+        groups = find_duplicates(unique, threshold, progress=progress)
+    except ConfigError as error:  # where there is but one threshold, it needs no other name
+        raise ConfigError("near_duplicates", error.got, error.expected) from None
     labels = {text: _label("near", str(group)) for text, group in zip(unique, groups.tolist(), strict=True)}
 
     def labels_of(columns: Sequence[Sequence[str]]) -> Labels:

@@ -39,7 +39,7 @@ class Forbidden:
         """Return for `rows` (n,) how many documents are forbidden at most, (n,)."""
         starts = self.sets[rows] * self.documents
         sizes = np.searchsorted(self.members, starts + self.documents) - np.searchsorted(self.members, starts)
-        counts: NDArray[np.int64] = np.where(starts >= 0, sizes, 0).sum(axis=1)
+        counts: NDArray[np.int64] = sizes.sum(axis=1)  # no member is below 0, where set -1 would lie
         return counts
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textcl.losses.barlow_twins import BarlowTwins
 from textcl.losses.distillation import SimilarityDistillation
+from textcl.losses.false_negatives import FalseNegatives
 from textcl.losses.hypersphere import Uniformity, alignment, uniformity
 from textcl.losses.info_nce import InfoNCE
 from textcl.losses.matryoshka import Matryoshka
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BarlowTwins",
+    "FalseNegatives",
     "InfoNCE",
     "Learned",
     "Matryoshka",

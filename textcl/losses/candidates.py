@@ -39,7 +39,8 @@ class Contrast(NamedTuple):
     def candidates(self, same_side: bool = False) -> tuple[Tensor, Tensor]:
         """Return each anchor's cosines with its C candidates, and which of them are its negatives, (B, C) each.
 
-        Column i of row i is its own positive, and the first B columns are the positives of all rows. C is B + K, or 2B + K where the anchors are candidates too.
+        Column i of row i is its own positive, and the first B columns are the positives of all rows. C is B + K, or
+        2B + K where the anchors are candidates too.
         """
         sides = [self.positive, self.anchor] if same_side else [self.positive]
         cosines = [products(self.anchor, candidates) for candidates in (*sides, self.negatives)]

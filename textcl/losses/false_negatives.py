@@ -13,14 +13,14 @@ from textcl.losses.rows import check_pair, products, unit_rows
 
 @dataclass(frozen=True, slots=True)
 class FalseNegatives:
-    """Decides by cosine which rows and candidates are taken for the same; with both settings, either suffices.
+    """Decides by cosine which rows and candidates are taken for the same; where both settings are, either suffices.
 
     A row of zeros points nowhere, and is never taken for the same as another. Nothing here has a gradient.
 
     Args:
-        above: Cosine above which two texts are taken for the same, in (-1, 1]; 1 never does. None asks for no such.
+        above: Cosine above which two texts are taken for the same, in (-1, 1]; at 1 none are. None is off.
         margin: A candidate is no negative of an anchor if its cosine is above that of the anchor's own positive less
-            this, in [-1, 1]; below 0 the candidate must be nearer than the positive. None asks for no such.
+            this, in [-1, 1]; below 0 it must be nearer than the positive by that much. None is off.
 
     Raises:
         ConfigError: If both are None, or one is out of its range.

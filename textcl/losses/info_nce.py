@@ -65,7 +65,8 @@ class InfoNCE(nn.Module):
     ) -> Tensor:
         """Return the mean over the B rows, in nats; a row that has no negatives costs 0.
 
-        A row with several positives costs the mean over them of what each would cost as its only one.
+        A row with several positives costs the mean over them of what each would cost as its only one, but that
+        `label_smoothing` is even over all of them.
 
         Args:
             anchor: (B, D) floats; rows are scaled to unit length here.
@@ -94,9 +95,9 @@ class InfoNCE(nn.Module):
         alone = ~negative.any(dim=1, keepdim=True)  # the sum of such a row is its positive alone, and its loss 0
         others = negative | own & alone
         weighed = logits + self._log_weights(logits.detach(), negative) if self.hardness else logits
-        loss = _log_sum(weighed, others if self.decoupled else negative | own)  # (B,), that of the own positive
+        loss = _log_sum(weighed, others if self.decoupled else negative | own)  # (B,), the own positive's
         further = contrast.further
-        if further is not None:
+        if further is not None:  # added to the own one, so that without any the loss keeps its bits
             ahead = logits[:, : len(logits)] - _log_sum(weighed, others)[:, None]  # (B, B), of the negatives
             each = -ahead if self.decoupled else -F.logsigmoid(ahead)
             loss = (loss + each.masked_fill(~further | alone, 0.0).sum(dim=1)) / (1 + further.sum(dim=1))

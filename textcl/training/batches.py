@@ -49,18 +49,6 @@ def _side_by_side(parts: Sequence[PairBatch], order: NDArray[np.int64]) -> PairB
     for side in range(sides):
         column = [part.tokens_of(side, side + 1) if side < part.sides else _held(part) for part in parts]
         columns.append(concatenate(column).take(order))
-    widest = max(
-        (part.negative_groups for part in parts if part.negative_groups is not None), key=np.size, default=None
-    )
-    labels = None
-    if widest is not None:
-        labels = np.full((len(order), sides - 2, widest.shape[2]), ABSENT)
-        start = 0
-        for part in parts:
-            if part.negative_groups is not None:
-                labels[start : start + len(part), : part.sides - 2] = part.negative_groups
-            start += len(part)
-        labels = labels[order]
     return PairBatch(
         concatenate(columns),
         np.concatenate([part.rows for part in parts])[order],

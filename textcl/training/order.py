@@ -5,7 +5,9 @@ A batch is a (B, 3) table: source, row of the source, and epoch of that source, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 from typing import Protocol
 
@@ -77,7 +79,7 @@ class Unique:
 
     Args:
         groups: (N, G) labels.
-        batch_size: Rows of a batch at most, at least 2 and at most N.
+        batch_size: Rows of a batch at most, at least 2 and at most N; of 2 with an odd N, one batch has 3.
         seed: Decides the orders.
 
     Raises:
@@ -91,8 +93,8 @@ class Unique:
         self.per_epoch = min(-(-count // batch_size), count // 2)
         largest = int(np.bincount(self.components).max())
         if largest > self.per_epoch:
-            fitting = count // largest
-            advice = f"take batches of at most {fitting} pairs over all processes, or " if fitting >= 2 else ""
+            most = (count - 1) // (largest - 1)
+            advice = f"take batches of at most {most} pairs over all processes, or " if largest <= count // 2 else ""
             problem = (
                 f"no two rows of a group may meet, but one group has {largest} rows and an epoch {self.per_epoch} "
                 f"batches; {advice}leave it out: rows of a group are no negatives of each other anyway"
@@ -115,7 +117,7 @@ class Alternating:
     """Several sources, each batch from one of them.
 
     The batches of a source are spread evenly over the run, so that at any moment each has had its share, to within a
-    batch.
+    batch; with more than four sources, to within half a batch more for each time that their number doubles.
 
     Args:
         orders: One of each source.
@@ -124,25 +126,24 @@ class Alternating:
     """
 
     def __init__(self, orders: Sequence[Order], weights: Sequence[float], per_epoch: int) -> None:
-        self.orders, self.per_epoch = tuple(orders), per_epoch
-        self.bounds = np.cumsum(weights) / np.sum(weights)
+        self.orders, self.per_epoch, self.weights = tuple(orders), per_epoch, _whole_numbers(weights)
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return batch `number`, all of one source."""
-        before, after = (_shares(self.bounds, one) for one in (number, number + 1))
-        source = int(np.flatnonzero(after - before)[0])
-        table = self.orders[source].batch(int(before[source])).copy()
+        before, after = _shares(self.weights, number), _shares(self.weights, number + 1)
+        source = next(one for one, share in enumerate(before) if after[one] > share)
+        table = self.orders[source].batch(before[source]).copy()
         table[:, 0] = source
         return table
 
     def contributed(self, number: int) -> NDArray[np.int64]:
         """Return how many rows of each source stand in the batches before `number`, (sources,)."""
-        batches = _shares(self.bounds, number)
-        return np.array([order.contributed(int(one))[0] for order, one in zip(self.orders, batches, strict=True)])
+        batches = _shares(self.weights, number)
+        return np.array([order.contributed(one)[0] for order, one in zip(self.orders, batches, strict=True)])
 
 
 class Mixed:
-    """Several sources, rows of all of them in each batch, each with its share to within a row.
+    """Several sources, rows of all of them in each batch, each with its share to within a row, as `Alternating` has it.
 
     Each source is gone through in its own epochs.
 
@@ -166,7 +167,7 @@ class Mixed:
     ) -> None:
         self.counts, self.batch_size, self.per_epoch, self.seed = tuple(counts), batch_size, per_epoch, seed
         self.blocks = tuple(blocks or [None] * len(self.counts))
-        self.bounds = np.cumsum(weights) / np.sum(weights)
+        self.weights = _whole_numbers(weights)
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return batch `number`, (batch_size, 3), the sources in a random order."""
@@ -185,7 +186,7 @@ class Mixed:
 
     def contributed(self, number: int) -> NDArray[np.int64]:
         """Return how many rows of each source stand in the batches before `number`, (sources,)."""
-        return _shares(self.bounds, number * self.batch_size)
+        return np.array(_shares(self.weights, number * self.batch_size))
 
 
 def source_seed(seed: int, source: int) -> int:
@@ -193,11 +194,25 @@ def source_seed(seed: int, source: int) -> int:
     return seed + 1_000_003 * source  # the first one's is the run's
 
 
-def _shares(bounds: NDArray[np.float64], total: int) -> NDArray[np.int64]:
-    """Return how `total` is shared out, as whole numbers with that sum; no share ever falls as `total` grows."""
-    ends = np.rint(bounds * total).astype(np.int64)
-    ends[-1] = total
-    return np.diff(ends, prepend=0)
+def _whole_numbers(weights: Sequence[float]) -> tuple[int, ...]:
+    """Return whole numbers in the same proportions: what is rounded from them is so exactly, however long the run."""
+    exact = [Fraction(one) for one in weights]
+    scale = math.lcm(*(one.denominator for one in exact))
+    return tuple(int(one * scale) for one in exact)
+
+
+def _shares(weights: Sequence[int], total: int) -> list[int]:
+    """Return how `total` is shared out, as whole numbers with that sum; no share ever falls as `total` grows.
+
+    Half of the weights shares with the other half, and each again within itself: of two shares that are rounded, both
+    only grow, while of three one may fall. Each rounding adds 1/2 at most to the error.
+    """
+    if len(weights) == 1:
+        return [total]
+    half = len(weights) // 2
+    ours, all_of_it = sum(weights[:half]), sum(weights)
+    share = (2 * total * ours + all_of_it) // (2 * all_of_it)
+    return [*_shares(weights[:half], share), *_shares(weights[half:], total - share)]
 
 
 def components(groups: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,8 +222,8 @@ def components(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     size = count + len(labels)
     edges = (np.repeat(np.arange(count), columns), count + numbers.reshape(-1))
     graph = coo_matrix((np.ones(count * columns, dtype=np.int8), edges), shape=(size, size))
-    found: NDArray[np.int64] = connected_components(graph, directed=False)[1][:count]
-    return np.unique(found, return_inverse=True)[1].reshape(-1)
+    found: NDArray[np.int64] = connected_components(graph, directed=False)[1][:count].astype(np.int64)
+    return found
 
 
 def _table(source: int, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:

@@ -40,12 +40,15 @@ class Refresh(Protocol):
         """Steps between two of them."""
         ...
 
-    def at(self, step: int) -> tuple[Source, Mapping[str, float]]:
-        """Return the source of the steps from `step` on, and what the journal says of it where it is new."""
+    def at(self, begin: int, step: int) -> tuple[Source, Mapping[str, float]]:
+        """Return the source of the steps behind `begin`, and what the journal says of it.
+
+        It is made where the run stands there, at `step` == `begin`, and was made before where the run is further.
+        """
         ...
 
     def forget(self, step: int) -> None:
-        """Drop what was made after `step`, to which the run has gone back."""
+        """Drop what was made for steps behind `step`, to which the run has gone back."""
         ...
 
 
@@ -163,10 +166,10 @@ class Trainer:
             if self.refresh is not None and every is not None:
                 begin = self.step - self.step % every
                 end = min(end, begin + every)
-                source, numbers = self.refresh.at(begin)
+                source, numbers = self.refresh.at(begin, self.step)
                 self.batches.sources = (source,)
-                if journal is not None:
-                    journal.write(self.step, numbers)
+                if journal is not None:  # it is of the first step that it is for, and goes with that where it is undone
+                    journal.write(begin + 1, numbers)
             yield from load(self.batches, self.step, end, self.settings.accumulate_steps, self.settings.workers)
 
     def _after_step(self, values: dict[str, Tensor], journal: Journal | None, interrupted: bool) -> bool:
@@ -273,10 +276,10 @@ class Trainer:
                 said = ", ".join(f"{facts['run'][name]} {name}, now {self._fixed_facts()[name]}" for name in odd)
                 raise ArtifactError(found[-1], f"cannot continue: it had {said}")
             self.step, self.rollbacks = int(facts["step"]), int(facts["rollbacks"])
-            if self.refresh is not None:
-                self.refresh.forget(self.step)
             self.watch.begin = facts["health_at_begin"]
             self.best.evaluations = {int(step): measures for step, measures in facts["evaluations"].items()}
+        if self.refresh is not None:
+            self.refresh.forget(self.step)
 
     def _finish(self) -> TrainingResult:
         """Put the chosen weights into the encoder."""
