@@ -104,23 +104,23 @@ def last_fault(capsys):
 )
 def test_each_source_gives_its_share_of_rows_and_the_journal_says_how_many(work, capsys, batches, weights_, shares):
     parts = [{**one, "weight": weight} for one, weight in zip((PAIRS, TRIPLETS, TEXTS), weights_, strict=True)]
-    assert train("run", {"sources": parts, "batches": batches}, epochs=2, max_steps=None) == 0
+    assert train("run", {"sources": parts, "batches": batches}, epochs=1, max_steps=None) == 0
     said = capsys.readouterr().err
     assert "24 training pairs from pairs.jsonl" in said
     assert "20 training pairs from triplets.jsonl" in said
     assert "16 training texts from texts.txt" in said
     facts = json.loads((work / "run" / "manifest.json").read_text())
-    assert facts["steps"] == 20  # two epochs of 60 rows, 6 a batch
+    assert facts["steps"] == 10  # an epoch of 60 rows, 6 a batch
     share = np.array(shares or (24, 20, 16)) / sum(shares or (24, 20, 16))
     rows = [values(work / "run", f"rows/{name}") for name in ("faq", "nli", "web")]
-    for step in range(1, 21):
+    for step in range(1, 11):
         found = np.array([one[step] for one in rows])
         assert found.sum() == 6 * step
         unit = 6 if batches == "one_source" else 1
         assert (np.abs(found - share * 6 * step) <= unit).all(), (step, found)
         assert (found % unit == 0).all()
     # What the journal says is what was drawn.
-    assert all(np.diff([one[step] for step in range(1, 21)]).max() > 0 for one in rows)
+    assert all(np.diff([one[step] for step in range(1, 11)]).max() > 0 for one in rows)
 
 
 @pytest.mark.parametrize("batches", ["one_source", "mixed"])

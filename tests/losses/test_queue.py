@@ -36,6 +36,31 @@ def test_the_queue_is_the_tail_of_a_list(size, batch_sizes, labels):
         assert queue.age(step + 3).item() == pytest.approx(sum(ages) / max(1, len(ages)))
 
 
+def guide_of(keys):
+    """What a guide makes of the rows of some keys."""
+    return torch.cat([3 * keys[:, :1], keys[:, 1:2] / 2], dim=1)
+
+
+@given(size=st.integers(1, 7), batch_sizes=BATCH_SIZES)
+@example(size=3, batch_sizes=[1, 9, 1])
+def test_a_guide_s_embeddings_stand_beside_the_keys_of_their_rows(size, batch_sizes):
+    queue = NegativeQueue(size, 3, guide_width=2)
+    for number, count in enumerate(batch_sizes):
+        keys, groups = rows(10 * number, count)
+        queue.push(keys, groups, number, guide_of(keys))
+        assert queue.guide.tolist() == guide_of(queue.keys).tolist()
+    assert NegativeQueue(size, 3).guide.shape == (size, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_guide_s_embeddings_of_any_precision_are_kept_in_that_of_the_queue(dtype):
+    queue = NegativeQueue(4, 3, guide_width=2)
+    keys, groups = rows(1, 2)
+    queue.push(keys, groups, 1, guide_of(keys).to(dtype))
+    assert queue.guide.dtype == torch.float32
+    assert queue.guide[:2].tolist() == guide_of(keys).tolist()
+
+
 def test_a_new_queue_is_empty_and_has_no_age():
     queue = NegativeQueue(4, 3)
     assert queue.empty.tolist() == [True] * 4
@@ -45,15 +70,19 @@ def test_a_new_queue_is_empty_and_has_no_age():
 
 @given(size=st.integers(1, 7), before=BATCH_SIZES, after=BATCH_SIZES)
 def test_a_queue_from_a_state_goes_on_as_the_old_one(size, before, after):
-    queue, other = NegativeQueue(size, 3, 2), NegativeQueue(size, 3, 2)
+    queue, other = NegativeQueue(size, 3, 2, 2), NegativeQueue(size, 3, 2, 2)
     for step, count in enumerate(before):
-        queue.push(*rows(10 * step, count, 2), step)
+        keys, groups = rows(10 * step, count, 2)
+        queue.push(keys, groups, step, guide_of(keys))
     other.load_state_dict(queue.state_dict())
     for step, count in enumerate(after, start=len(before)):
+        keys, groups = rows(10 * step, count, 2)
         for each in (queue, other):
-            each.push(*rows(10 * step, count, 2), step)
-    for buffer, again in zip(queue.buffers(), other.buffers(), strict=True):
-        assert torch.equal(again, buffer)
+            each.push(keys, groups, step, guide_of(keys))
+    state = queue.state_dict()
+    assert state.keys() == {"keys", "groups", "guide", "steps", "pushed"}
+    for name, again in other.state_dict().items():
+        assert torch.equal(again, state[name])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -78,6 +107,23 @@ def test_rows_of_another_shape_are_refused_and_nothing_enters(keys, groups, mess
     queue = NegativeQueue(4, 3, labels=2)
     with pytest.raises(ShapeError) as caught:
         queue.push(torch.zeros(keys), torch.zeros(groups, dtype=torch.int64), 1)
+    assert str(caught.value) == message
+    assert queue.empty.all()
+
+
+@pytest.mark.parametrize(
+    ("width", "guide", "message"),
+    [
+        (2, None, "guide: expected shape (2, 2), got (2, 0)"),
+        (2, (2, 3), "guide: expected shape (2, 2), got (2, 3)"),
+        (2, (1, 2), "guide: expected shape (2, 2), got (1, 2)"),
+        (0, (2, 3), "guide: expected shape (2, 0), got (2, 3)"),
+    ],
+)
+def test_a_guide_of_another_shape_is_refused_and_nothing_enters(width, guide, message):
+    queue = NegativeQueue(4, 3, guide_width=width)
+    with pytest.raises(ShapeError) as caught:
+        queue.push(*rows(0, 2), 1, None if guide is None else torch.zeros(guide))
     assert str(caught.value) == message
     assert queue.empty.all()
 

@@ -44,12 +44,12 @@ def section(name, **more):
     return {"name": name, **SMALL[name], **added, **more}
 
 
-def new_method(name, encoder, labels=1, **more):
+def new_method(name, encoder, labels=1, guide_width=0, **more):
     """A method around an encoder; its heads always start alike."""
     recipe = read_recipe("data: {train: none.txt}", {"method": section(name, **more)})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return make_method(recipe.method, encoder, labels)
+        return make_method(recipe.method, encoder, labels, guide_width)
 
 
 def fresh_method(name, folder, labels=1, dropout=0.1, **more):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import oracles
@@ -209,13 +209,3 @@ def test_past_labels_of_another_width_are_refused(width):
     with pytest.raises(ShapeError) as caught:
         masks_of(past=[[5] * width] * 4)
     assert str(caught.value) == f"groups: expected shape (3, {width}), got (3, 2)"
-
-
-@given(situations())
-@example(one_case(settings=(0.5, None)))
-def test_masks_have_no_gradient(case):
-    masker, batch, sides, past = parts_of(case)
-    sides = [side.requires_grad_() for side in sides]
-    masks = masker(batch, *sides[:2], sides[2:], past)
-    assert not any(value.requires_grad for value in masks.diagnostics.values())
-    assert masks.same.dtype == torch.bool

@@ -11,8 +11,10 @@ from textcl.encoder.forward import forward_rows
 from textcl.encoder.heads import Projector
 from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError, ShapeError
-from textcl.losses import InfoNCE, Matryoshka
+from textcl.losses import FalseNegatives, InfoNCE, Matryoshka
 from textcl.methods import MoCo
+from textcl.methods.masks import Masker
+from textcl.methods.method import ABSENT
 
 T = 0.1
 
@@ -105,6 +107,77 @@ def test_keys_of_hard_negatives_are_candidates_beside_the_queue(moco, tiny_encod
     negatives = lists(*keys[2:], method.queue.tail())
     expected = oracles.info_nce(lists(queries[0]), lists(keys[1]), T, negatives, same_negatives=met)
     assert method(batch).loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_absent_hard_negative_is_nobody_s_candidate(moco, tiny_encoder, tiny_corpus, earlier):
+    negative_groups, groups = [[50], [ABSENT], [52], [ABSENT], [54]], [[number] for number in range(5)]
+    texts = tiny_corpus[:5], tiny_corpus[5:10]
+    batch = make_batch(tiny_encoder, *texts, groups, [tiny_corpus[10:15]], negative_groups)
+    method = moco(queue_size=5)
+    method(earlier)
+    method.after_update(1)
+    queries, keys = seen(method, batch)
+    met = [[False, True, False, True, False, *row] for row in shared(groups, earlier.groups.tolist())]
+    negatives = lists(keys[2], method.queue.tail())
+    expected = oracles.info_nce(lists(queries[0]), lists(keys[1]), T, negatives, same_negatives=met)
+    assert method(batch).loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def guides(seed, sides):
+    """A guide's embeddings of five rows: near each other, but for some."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(sides, 5, 3, generator=generator) + 0.5).tolist()
+
+
+@pytest.mark.parametrize("queue_size", [0, 7])
+@pytest.mark.parametrize("guided", [True, False])
+def test_candidates_as_good_as_the_positive_are_left_out_in_the_queue_too(
+    moco, tiny_encoder, tiny_corpus, guided, queue_size
+):
+    above, margin = (0.9, 0.1) if guided else (0.995, 0.02)
+    vectors = [guides(seed, 2 + seed) if guided else None for seed in (0, 1)]
+    earlier = make_batch(tiny_encoder, tiny_corpus[20:25], tiny_corpus[25:30], guide=vectors[0])
+    texts, hard = (tiny_corpus[:5], tiny_corpus[5:10]), [tiny_corpus[10:15]]
+    batch = make_batch(tiny_encoder, *texts, [[number] for number in range(5, 10)], hard, guide=vectors[1])
+    masker = Masker(FalseNegatives(above, margin))
+    method = moco(queue_size=queue_size, masker=masker, guide_width=3 if guided else 0)
+    method(earlier)
+    method.after_update(1)
+    queries, keys = seen(method, batch)
+    old = lists(method.queue.tail()) if queue_size else []
+    judged = [lists(queries[0]), lists(keys[1]), lists(keys[2])]
+    judged_old = old
+    if guided:
+        judged, judged_old = vectors[1], vectors[0][1] if queue_size else []  # the queue has positives
+        if queue_size:
+            assert_close(method.queue.guide[:5], torch.tensor(vectors[0][1]).double())
+    masks = {
+        "same": oracles.same_rows(*judged[:2], above, margin),
+        "same_negatives": oracles.same_candidates(*judged[:2], [*judged[2], *judged_old], above, margin),
+    }
+    near = [row[5:] for row in masks["same_negatives"]]
+    assert not queue_size or 0 < sum(map(sum, near)) < 25
+    sides = lists(queries[0]), lists(keys[1]), T
+    negatives = [*lists(keys[2]), *old]
+    output = method(batch)
+    assert output.loss.item() == pytest.approx(oracles.info_nce(*sides, negatives, **masks), rel=1e-6)
+    assert output.loss.item() != pytest.approx(oracles.info_nce(*sides, negatives), rel=1e-3)
+    assert output.diagnostics["masked_similarity_fraction"].item() == output.diagnostics["masked_fraction"].item() > 0
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_rows_of_one_group_can_be_positives_of_each_other(moco, tiny_encoder, tiny_corpus, symmetric):
+    groups = [[0, 10], [1, 11], [2, 10], [3, 13], [0, 14]]
+    batch = make_batch(tiny_encoder, tiny_corpus[:5], tiny_corpus[5:10], groups, kinds=("text", "group"))
+    method = moco(queue_size=5, labels=2, masker=Masker(group_positives=True), symmetric=symmetric)
+    queries, keys = seen(method, batch)
+    further = shared([row[1:] for row in groups], [row[1:] for row in groups])
+    ways = [(0, 1), (1, 0)] if symmetric else [(0, 1)]
+    masks = {"same": shared(groups, groups), "further": further}
+    losses = [oracles.info_nce(lists(queries[one]), lists(keys[other]), T, **masks) for one, other in ways]
+    assert method(batch).loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-6)
+    without = [oracles.info_nce(lists(queries[one]), lists(keys[other]), T, same=masks["same"]) for one, other in ways]
+    assert method(batch).loss.item() != pytest.approx(sum(without) / len(without), rel=1e-3)
 
 
 def test_a_symmetric_loss_is_the_mean_of_both_ways(moco, tiny_encoder, tiny_corpus, earlier):

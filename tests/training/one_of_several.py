@@ -10,27 +10,33 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from tests.methods.every import EVERY, fresh_method
 from tests.training.pairs import Seeded, gradients, new_simclr, pair_source
+from textcl.methods.method import ABSENT
 from textcl.training.batches import Batches
 from textcl.training.gradient_cache import cached_backward
+from textcl.training.order import Unique
 from textcl.training.settings import TrainingSettings
+from textcl.training.sources import HardNegatives, Lookup
 from textcl.training.trainer import Trainer
 from textcl.views.cropping import Crop
 
 METHODS = EVERY
 WAYS = {"plain": [{}], "cached": [{"chunk_rows": 3}], "uneven": [{"chunk_tokens": 1000}, {"chunk_tokens": 1}]}
 """The limits of chunks by process."""
+WITHOUT_NEGATIVES = {"byol", "simsiam", "barlow_twins", "vicreg"}
 
 
-def new_method(name, model):
+def new_method(name, model, **more):
     """A method without dropout in double precision, the same in every process."""
-    return fresh_method(name, model, dropout=0.0).double()
+    return fresh_method(name, model, dropout=0.0, **more).double()
 
 
 def batches_for(method, texts, batch_size, accelerator):
@@ -38,11 +44,31 @@ def batches_for(method, texts, batch_size, accelerator):
     return Batches(source, batch_size, accelerator.process_index, accelerator.num_processes)
 
 
-def one_step(name, limits, model, texts, batch_size, accelerator):
+def of_seven(name, model, texts, accelerator):
+    """A method that a guide judges for, if it has negatives, and batches of 7 rows over all processes.
+
+    They have hard negatives, if the method takes them; some are absent.
+    """
+    judged = {} if name in WITHOUT_NEGATIVES else {"false_negatives": {"margin": -0.5}}
+    method = new_method(name, model, guide_width=2, **judged)
+    source = pair_source(method.encoder, texts[:28], first=Crop(0.3, 0.9), second=Crop(0.3, 0.9))
+    random = np.random.default_rng(0)
+    guides = [Lookup(random.standard_normal((28, 2), dtype=np.float32), np.arange(28)) for _side in range(3)]
+    places = random.integers(ABSENT, 28, (28, 2))
+    negatives = HardNegatives(source.second, 100 + np.arange(28)[:, None], places, guides[2])
+    source = replace(source, guide=tuple(guides[:2]), hard_negatives=negatives if method.takes_hard_negatives else None)
+    processes = accelerator.num_processes
+
+    def order(step):
+        return Unique(source.groups, step, 0)  # 28 rows in 4 batches
+
+    return method, Batches(source, 8 // processes, accelerator.process_index, processes, order=order)
+
+
+def one_step(method, batch, limits, accelerator):
     """Loss, gradients and the state after one step of plain gradient descent."""
-    method = new_method(name, model).train()
+    method.train()
     seeds = []
-    batch = batches_for(method, texts, batch_size, accelerator)[0]
     optimizer = torch.optim.SGD([one for one in method.parameters() if one.requires_grad], lr=0.1)
     wrapped, stepping = accelerator.prepare(method, optimizer)
     if not limits:
@@ -59,18 +85,18 @@ def one_step(name, limits, model, texts, batch_size, accelerator):
         "diagnostics": output.diagnostics,
         "gradients": found,
         "chunks": seeds,
+        "rows": len(batch),
         "state": method.state_dict(),
     }
 
 
-def whole_run(name, limits, model, texts, batch_size, accelerator, out):
+def whole_run(method, batches, limits, accelerator, out):
     """The state after three steps of the loop, each of two batches, and what the journal says of them."""
-    method = new_method(name, model)
     settings = TrainingSettings(
         steps=3, learning_rate=1e-3, accumulate_steps=2, **limits, log_every=1, clip_norm=0.5, save_every=2
     )
     out.mkdir(exist_ok=True)
-    Trainer(method, batches_for(method, texts, batch_size, accelerator), settings, out, accelerator).train()
+    Trainer(method, batches, settings, out, accelerator).train()
     lines = (out / "journal.jsonl").read_text().splitlines() if accelerator.is_main_process else []
     return {"state": method.state_dict(), "journal": [json.loads(line) for line in lines]}
 
@@ -91,9 +117,15 @@ def main(model, texts, out, batch_size):
     for name in METHODS:
         for way, by_process in WAYS.items():
             limits = by_process[accelerator.process_index % len(by_process)]
-            parts = (name, limits, model, known, int(batch_size), accelerator)
-            results[f"{name} {way} step"] = one_step(*parts)
-            results[f"{name} {way} run"] = whole_run(*parts, Path(out) / f"{name}-{way}")
+            method = new_method(name, model)
+            batches = batches_for(method, known, int(batch_size), accelerator)
+            results[f"{name} {way} step"] = one_step(method, batches[0], limits, accelerator)
+            method, folder = new_method(name, model), Path(out) / f"{name}-{way}"
+            results[f"{name} {way} run"] = whole_run(method, batches, limits, accelerator, folder)
+            method, batches = of_seven(name, model, known, accelerator)
+            results[f"{name} {way} step of seven"] = one_step(method, batches[0], limits, accelerator)
+    method, batches = of_seven("moco", model, known, accelerator)
+    results["moco run of seven"] = whole_run(method, batches, {}, accelerator, Path(out) / "seven")
     results["seeds"] = dropout_seeds(model, known, int(batch_size), accelerator, Path(out) / "seeds")
     torch.save(results, Path(out) / f"rank-{accelerator.process_index}.pt")
     accelerator.end_training()

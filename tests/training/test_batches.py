@@ -114,7 +114,12 @@ def several_sources(draw):
             4,
             draw(st.integers(0, 2)),
             guided=draw(st.sampled_from(guided)),
-            table={"begin": 100_000 * number, "lengths": lengths, "view": Mask(MASK, 0.5), "prefixed": number != 1},
+            table={
+                "begin": 100_000 * number,
+                "lengths": lengths,
+                "view": Mask(MASK, Ramp(0.1, 0.9)),
+                "prefixed": number != 1,
+            },
             seed=draw(st.integers(0, 3)),
             kinds=("text",),
         )
@@ -124,11 +129,11 @@ def several_sources(draw):
     return sources, draw(st.lists(place, min_size=1, max_size=8))
 
 
-@given(several_sources())
-def test_a_batch_of_several_sources_and_epochs_holds_each_row_as_its_source_draws_it(drawn):
+@given(drawn=several_sources(), progress=st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_batch_of_several_sources_and_epochs_holds_each_row_as_its_source_draws_it(drawn, progress):
     sources, places = drawn
-    batch = draw_from(sources, np.array(places))
-    alone = [sources[source].draw(np.array([row]), epoch) for source, row, epoch in places]
+    batch = draw_from(sources, np.array(places), progress)
+    alone = [sources[source].draw(np.array([row]), epoch, progress) for source, row, epoch in places]
     sides = max(one.sides for one in alone)
     held = [[as_lists(one.tokens)[0][:1]] * (sides - one.sides) for one in alone]  # one token where nothing stands
     rows = [[*as_lists(one.tokens), *more] for one, more in zip(alone, held, strict=True)]
@@ -152,16 +157,12 @@ def test_a_batch_of_several_sources_and_epochs_holds_each_row_as_its_source_draw
         assert batch.guide.dtype == np.float32
 
 
-def test_the_share_of_the_run_that_is_done_reaches_all_sources():
-    sources = [hard_source(table={"begin": begin, "view": Mask(MASK, Ramp(0.0, 0.9))}) for begin in (0, 100_000)]
+def test_batches_of_several_sources_are_drawn_for_their_place_in_the_run():
+    sources = [hard_source(table={"view": Mask(MASK, Ramp(0.0, 0.9))}) for _source in range(2)]
     batches = Batches(sources, 6, length=11, order=lambda step: Mixed([6, 6], [1, 1], step, 2, 0))
-    hidden = []
-    for number in (0, 5, 10, 20):
-        place = np.argmax(batches.order.batch(number)[:, 0])  # a row of the second source
-        drawn = batches[number].tokens_of(0, 1)
-        hidden.append([(drawn.ids == MASK).mean(), (drawn.row(place) == MASK).mean()])
-    for begin, middle, end, _beyond in zip(*hidden, strict=True):
-        assert begin == 0 < middle < end
+    for number, progress in ((0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)):
+        expected = draw_from(sources, batches.order.batch(number), progress)
+        assert batches[number].tokens.ids.tolist() == expected.tokens.ids.tolist()
 
 
 @given(

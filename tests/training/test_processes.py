@@ -7,11 +7,13 @@ import torch
 from torch.testing import assert_close
 
 from tests.launch import run_together
-from tests.training.one_of_several import METHODS, WAYS
+from tests.training.one_of_several import METHODS, WAYS, WITHOUT_NEGATIVES
 
 pytestmark = pytest.mark.slow
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}  # in double precision; the sums are taken in another order
 SCENARIOS = [f"{name} {way}" for name in METHODS for way in WAYS]
+ROWS = {"step": [6, 3, 3], "step of seven": [7, 3, 4]}
+"""Rows of the one process, and of each of two."""
 
 
 @pytest.fixture(scope="module")
@@ -35,36 +37,47 @@ def test_two_processes_really_ran(results):
     assert [one["processes"] for one in both] == [2, 2]
 
 
+@pytest.mark.parametrize("step", ["step", "step of seven"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_step_of_two_processes_is_that_of_one(results, scenario):
+def test_a_step_of_two_processes_is_that_of_one(results, scenario, step):
     (alone,), both = results
-    expected = alone[f"{scenario} step"]
+    expected = alone[f"{scenario} {step}"]
+    assert [expected["rows"], *(rank[f"{scenario} {step}"]["rows"] for rank in both)] == ROWS[step]
     assert max(one.abs().max() for one in expected["gradients"].values()) > 1e-3
     for rank in both:
-        found = rank[f"{scenario} step"]
+        found = rank[f"{scenario} {step}"]
         assert_close(found["loss"], expected["loss"], **CLOSE)
         assert_close(found["diagnostics"], expected["diagnostics"], rtol=1e-5, atol=1e-6)
         assert_close(found["gradients"], expected["gradients"], **CLOSE)
         assert_close(found["state"], expected["state"], **CLOSE)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_run_of_two_processes_is_that_of_one(results, scenario):
+@pytest.mark.parametrize("run", [*(f"{scenario} run" for scenario in SCENARIOS), "moco run of seven"])
+def test_a_run_of_two_processes_is_that_of_one(results, run):
     (alone,), (first, second) = results
-    expected = alone[f"{scenario} run"]
+    expected = alone[run]
     for rank in (first, second):
-        assert_close(rank[f"{scenario} run"]["state"], expected["state"], **CLOSE)
-    written, wanted = first[f"{scenario} run"]["journal"], expected["journal"]
+        assert_close(rank[run]["state"], expected["state"], **CLOSE)
+    written, wanted = first[run]["journal"], expected["journal"]
     assert [(line["step"], line["name"]) for line in written] == [(line["step"], line["name"]) for line in wanted]
     for line, other in zip(written, wanted, strict=True):
         assert line["value"] == pytest.approx(other["value"], rel=1e-5, abs=1e-6), line["name"]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_NEGATIVES])
+def test_the_guide_takes_some_candidates_of_seven_rows_for_the_same(results, name):
+    (alone,), _both = results
+    shares = alone[f"{name} plain step of seven"]["diagnostics"]
+    assert 0 < shares["masked_similarity_fraction"] < 0.5
+    assert shares["masked_text_fraction"] < 0.2
 
 
 @pytest.mark.parametrize("way", ["cached", "uneven"])
 @pytest.mark.parametrize("name", METHODS)
 def test_the_cache_changes_nothing_on_two_processes(results, name, way):
     _alone, (first, _second) = results
-    assert_close(first[f"{name} {way} step"]["gradients"], first[f"{name} plain step"]["gradients"], **CLOSE)
+    for step in ROWS:
+        assert_close(first[f"{name} {way} {step}"]["gradients"], first[f"{name} plain {step}"]["gradients"], **CLOSE)
     assert_close(first[f"{name} {way} run"]["state"], first[f"{name} plain run"]["state"], **CLOSE)
 
 

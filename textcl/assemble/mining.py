@@ -172,7 +172,7 @@ def mine(
     target, settings = Path(out), settings or MiningSettings()
     if limit is not None and limit < 1:
         raise ConfigError("limit", limit, "a whole number above 0")
-    check_new_file(target, force=force)
+    _check_new(target, force=force)
     read = pairs if isinstance(pairs, MiningPairs) else read_mining_pairs(pairs, progress=progress)
     if any(target.resolve() == Path(name).resolve() for name in read.files):
         raise ConfigError("out", problem=f"{target} is what is read; name another file")
@@ -188,7 +188,7 @@ def mine(
     return MiningResult(target, written, left_out, settings.per_row, documents, dropped, read.made_from)
 
 
-def check_new_file(target: Path, *, force: bool) -> None:
+def _check_new(target: Path, *, force: bool) -> None:
     """Raise ConfigError if `target` cannot be written, or stands there and may not be replaced."""
     check_file_target(target, field="out")
     if target.exists() and not force:

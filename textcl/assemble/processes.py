@@ -37,13 +37,18 @@ def together(work: Callable[[], T]) -> T:
         result = work()
     except Exception as error:  # bugs too: the others must hear of them
         failed = error
-    said = gather_object([None if failed is None else str(failed)])
+    said = gather_object([None if failed is None else _said(failed)])
     if failed is not None:
         raise failed
     for process, problem in enumerate(said):
         if problem is not None:
-            raise TextclError(f"process {process}: {problem}")
+            raise TextclError("\n".join(f"process {process}: {line}" for line in problem.split("\n")))
     return result  # type: ignore[return-value]  # it did not fail, so this is what `work` returned
+
+
+def _said(error: Exception) -> str:
+    """Return what the other processes are told of an error; of a bug its kind too, without which few say much."""
+    return str(error) if isinstance(error, TextclError) else f"{type(error).__name__}: {error}"
 
 
 def of_the_first(value: T) -> T:

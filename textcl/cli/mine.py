@@ -18,10 +18,10 @@ def mine(
     model: Annotated[str, typer.Argument(help="folder or name of the encoder")],
     pairs: Annotated[str, typer.Argument(metavar="PAIRS", help="file of pairs, or BEIR folder")],
     out: Annotated[Path, typer.Option(help="jsonl file for the pairs with their negatives")],
-    anchor: Annotated[str | None, typer.Option(help="column of the anchors  [default: anchor]")] = None,
-    positive: Annotated[str | None, typer.Option(help="column of the positives  [default: positive]")] = None,
+    anchor: Annotated[str | None, typer.Option(help="column of the anchors; left out, anchor")] = None,
+    positive: Annotated[str | None, typer.Option(help="column of the positives; left out, positive")] = None,
     group: Annotated[str | None, typer.Option(help="column of labels; an equal one makes no negative")] = None,
-    split: Annotated[str | None, typer.Option(help="judgements of a BEIR folder  [default: train]")] = None,
+    split: Annotated[str | None, typer.Option(help="judgements of a BEIR folder; left out, train")] = None,
     documents: Annotated[
         str | None, typer.Option(help="mine from these; left out, the positives or the corpus")
     ] = None,
@@ -38,18 +38,17 @@ def mine(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Find hard negatives: documents near an anchor that are not its positives."""
-    from textcl.assemble import mining
+    from textcl.assemble.mining import mine as write_mined
     from textcl.assemble.mining_pairs import read_mining_pairs
     from textcl.index.mine import MiningSettings
 
     settings = MiningSettings(
         first_rank, last_rank, margin, relative_margin, max_score, per_row=per_row, sampling=sampling, seed=seed
     )
-    mining.check_new_file(out, force=force)
     read = read_mining_pairs(
         pairs, anchor=anchor, positive=positive, group=group, split=split, documents=documents, progress=bar
     )
-    result = mining.mine(model, read, out=out, settings=settings, limit=limit, force=force, progress=bar, say=say)
+    result = write_mined(model, read, out=out, settings=settings, limit=limit, force=force, progress=bar, say=say)
     if json:
         show_json(result.to_json())
     else:
