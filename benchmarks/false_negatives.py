@@ -129,6 +129,7 @@ def _highest(sides: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def train_one(way: str, seed: int, folder: str, data: str) -> dict[str, float]:
     """Train one way under one seed; return average precision on quora dev and Spearman on STS-B dev."""
+    import torch
     from accelerate import Accelerator
 
     from textcl.assemble.components import make_components
@@ -143,7 +144,8 @@ def train_one(way: str, seed: int, folder: str, data: str) -> dict[str, float]:
     from textcl.training.trainer import Trainer
 
     recipe = read_recipe(json.dumps(document(way, seed, folder)))
-    parts, accelerator = make_components(recipe, "cpu"), Accelerator(cpu=True)
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    parts = make_components(recipe, str(accelerator.device))
     texts = read_training_texts(recipe.data, quiet)
     sources, _longer, _notes = make_sources(texts, parts, recipe, quiet)
     if way == "nothing masked":  # what no recipe can ask for: each row has a label of its own

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from textcl.corpus import duplicates
 from textcl.corpus.duplicates import bands_and_rows, find_duplicates
 from textcl.errors import ConfigError
 
@@ -146,6 +147,10 @@ def test_characters_that_share_their_low_bits_are_not_mixed_up():
     assert as_list(find_duplicates(texts, 0.1)) == [0, 1, 2]
 
 
+def test_lone_surrogates_are_letters_like_others():
+    assert as_list(find_duplicates([f"{letter}abc" for letter in "\ud800\ud801?\ud800"], 0.7)) == [0, 1, 2, 0]
+
+
 def test_white_space_alone_is_one_group_and_close_to_nothing():
     assert as_list(find_duplicates(["", "a", " ", "\t\n", "b"], 0.01)) == [0, 1, 0, 0, 2]
 
@@ -191,6 +196,30 @@ def test_groups_in_a_large_bucket_are_found_among_its_many_texts():
     ends = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=20)) for _text in range(500)]
     texts = [f"your order has been shipped to {end}{mark}" for mark in ("", "s", "!") for end in ends]
     assert as_list(find_duplicates(texts, 0.8)) == [*range(len(ends))] * 3
+
+
+@pytest.mark.parametrize(("count", "last"), [(33, 32), (40, 32), (5, 4), (1, 0)])
+def test_texts_of_a_bucket_are_compared_up_to_32_apart(count, last):
+    """So a bucket of up to 33 texts misses no pair, and a larger one has no more than 32 for each text."""
+    keys = np.zeros((1, count), np.uint64)
+    proposed = [(int(a), int(b)) for pairs in duplicates._proposed(keys, 0) for a, b in zip(*pairs, strict=True)]
+    expected = [(a, a + distance) for distance in range(1, last + 1) for a in range(count - distance)]
+    assert proposed == expected
+
+
+def test_a_bucket_is_ordered_by_the_band_before():
+    keys = np.array([[5, 5, 5, 9, 5, 9], [3, 1, 2, 1, 3, 1]], np.uint64)
+    neighbours = next(duplicates._proposed(keys, 0))
+    assert [ids.tolist() for ids in neighbours] == [[1, 2, 0, 3], [2, 0, 4, 5]]
+
+
+def test_many_pairs_are_compared_part_by_part():
+    texts = [SENTENCE[: 3 + number].strip() for number in range(40)]
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 40, (2, 120_000))
+    table = np.array([[jaccard(a, b) for b in texts] for a in texts])
+    similarities = duplicates._similarities(duplicates._shingle_sets(texts), first, second)
+    assert np.array_equal(similarities, table[first, second])
 
 
 def test_other_hash_seeds_and_another_process_give_the_same_groups(lone_pairs):
