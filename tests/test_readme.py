@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -194,6 +195,41 @@ def test_the_table_of_methods_is_the_measured_one():
         if name in costs:
             numbers += f" {costs[name]['times_pairs']['median']:.2f} | {costs[name]['peak_mib']:,.0f} |"
         assert f"| {name} | {numbers}" in README
+
+
+def test_what_masking_finds_and_changes_is_what_was_measured():
+    measured = result("false_negatives")
+    for name, sizes in measured["shares"].items():
+        one = sizes["1024"]
+        ways = ("equal texts", "near-duplicates at 0.8", "guide above 0.9")
+        found = " | ".join(f"{100 * one['ways'][way]['of_known_found']:.0f} %" for way in ways)
+        assert f"| {name} | {100 * one['rows_with_a_known_one_in_batch']:.1f} % | {found} |" in README
+    for way, seeds in measured["training"]["ways"].items():
+        assert len(seeds) >= 3
+        cells = [
+            f"{mean(values):.4f} ± {stdev(values):.4f}"
+            for values in ([one[name] for one in seeds] for name in ("quora_dev_average_precision", "sts_dev_spearman"))
+        ]
+        assert f"| {way} | {cells[0]} | {cells[1]} |" in README
+
+
+def test_what_mined_negatives_change_is_what_was_measured():
+    data = result("mining_training")["data"]
+    for way, one in data["scifact"]["ndcg@10"].items():
+        other = data["squad-sentences"]["ndcg@10"].get(way)
+        cells = ["" if row is None else _with_deviation(row["after"]) for row in (one, other)]
+        assert f"| {way} | {cells[0]} | {cells[1]} |" in README
+
+
+def _with_deviation(row):
+    assert len(row["values"]) >= 3
+    return f"{row['mean']:.4f} ± {row['deviation']:.4f}"
+
+
+def test_near_duplicates_take_the_time_that_was_measured():
+    (one,) = [row for row in result("duplicates")["wiki_sentences"] if row["threshold"] == 0.8]
+    assert one["texts"] == 500_000
+    assert f"grouped at 0.8 in {one['took_s']:.0f} s" in README
 
 
 def test_every_method_trained_300_steps_in_health_and_lowered_the_loss_on_unseen_pairs():

@@ -491,7 +491,7 @@ def test_single_texts_whose_sides_would_be_equal_are_refused(work, capsys, strea
     [
         ([PAIRS, {**TRIPLETS, "name": "faq"}], "data: sources: each needs a name of its own"),
         ([PAIRS, {**TEXTS, "weight": 2.0}], "data: sources: give all of them a weight, or none"),
-        ([PAIRS], "data.sources: "),
+        ([PAIRS], "data: sources: two or more"),
         ([PAIRS, {**TEXTS, "weight": 0.0}], "data.sources.1.weight: expected a number above 0"),
         ([PAIRS, {**TEXTS, "stream": 0}], "data.sources.1.stream: expected a number above 0"),
         ([PAIRS, {"train": "texts.txt"}], "data.sources.1.name: "),
@@ -519,7 +519,6 @@ def test_sources_that_cannot_be_are_named_with_their_number(work, capsys, source
     assert faults[0].startswith(f"textcl: {said}")
 
 
-@pytest.mark.xfail(reason="recipe/reading.py: the keys of a list's sections are not known, and a fault in one is two")
 @pytest.mark.parametrize(
     ("source", "said"),
     [

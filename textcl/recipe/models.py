@@ -101,7 +101,7 @@ class SourceRecipe(Source):
 class MixtureRecipe(StrictModel):
     """The `data` section of a run with several sources."""
 
-    sources: tuple[SourceRecipe, ...] = Field(min_length=2, description="each with the keys of a `data` section")
+    sources: tuple[SourceRecipe, ...] = Field(description="two or more, each with the keys of a `data` section")
     batches: Literal["one_source", "mixed"] = Field("one_source", description="what stands together in a batch")
     near_duplicates: float | None = Field(None, description="as with one source, over the texts of all")
 
@@ -112,6 +112,8 @@ class MixtureRecipe(StrictModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> MixtureRecipe:
+        if len(self.sources) < 2:
+            raise ValueError("sources: two or more; the keys of a single one stand in data itself")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError("sources: each needs a name of its own")

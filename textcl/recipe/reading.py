@@ -189,17 +189,17 @@ def _walk(loc: tuple[int | str, ...]) -> Iterator[tuple[int | str, Any, bool]]:
         is_tag = model is None and part in _TAGGED
         if is_tag:
             model = _TAGGED[str(part)]
-        elif model is not None:
+        elif model is not None and isinstance(part, str):  # the number of a list's entry leads to that entry
             field = model.model_fields.get(part)
             model = None if field is None else _model_of(field.annotation)
         yield part, model, is_tag
 
 
 def _model_of(annotation: Any) -> Any:  # noqa: ANN401 (typing's own objects)
-    """Return the model in an annotation such as `EvaluationRecipe | None`; None where there are other possibilities."""
+    """Return the model in an annotation such as `Model | None` or `tuple[Model, ...]`; None where it may be another."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    members = [part for part in getattr(annotation, "__args__", ()) if part is not type(None)]
+    members = [part for part in getattr(annotation, "__args__", ()) if part not in (type(None), Ellipsis)]
     return _model_of(members[0]) if len(members) == 1 else None
 
 
