@@ -36,9 +36,8 @@ def listing(folders):
 def refused(words, folders):
     """The last line of each process, all of which end with 2 and write nothing."""
     before = listing(folders)
-    outputs, codes, seconds = start_ranks(words, folders)
+    outputs, codes = start_ranks(words, folders)
     assert codes == [2] * len(words), outputs
-    assert seconds < 100  # on a machine with nothing else to do, a tenth of it
     assert listing(folders) == before
     said = []
     for output in outputs:

@@ -190,6 +190,29 @@ def test_a_mined_negative_that_is_a_positive_of_another_row_is_no_negative_of_th
         assert np.flatnonzero(shared).tolist() == [owner]
 
 
+def test_a_document_that_is_an_anchor_s_text_is_no_negative_of_the_anchor_s_group(work):
+    found, _texts, miner = made(work, {"every": 4, "documents": "documents.txt"}, {"group": "topic"})
+    rows = lines_of(work / "pairs.jsonl")
+    groups = miner.source.groups
+    for place, text in enumerate(found.pairs.documents.texts):
+        topics = {row["topic"] for row in rows if text in (row["anchor"], row["positive"])}
+        shared = [row for row in range(ROWS) if set(groups[row].tolist()) & set(found.labels[place].tolist())]
+        assert shared == [row for row in range(ROWS) if rows[row]["topic"] in topics], text
+
+
+def test_no_row_is_given_a_negative_of_its_own_group(work):
+    rows = lines_of(work / "pairs.jsonl")
+    topic_of = {row["positive"]: row["topic"] for row in rows}
+    met = []
+    for data in ({}, {"group": "topic"}):
+        found, _texts, miner = made(work, {"every": 4, "per_row": 4}, data)
+        places = miner.at(0, 0)[0].hard_negatives.places
+        topics = [[topic_of[found.pairs.documents.texts[place]] for place in own] for own in places]
+        met.append(sum(row["topic"] in own for row, own in zip(rows, topics, strict=True)))
+    assert met[0] > 0
+    assert met[1] == 0
+
+
 def test_the_share_of_masked_negatives_is_that_of_their_labels(work, tiny_model_folder):
     mined(tiny_model_folder)
     found, texts, _miner = made(work, {"file": "mined.jsonl"})
