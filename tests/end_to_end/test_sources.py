@@ -16,6 +16,8 @@ from tests.launch import run_together
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from tests.views.test_apertium import installed
 from textcl.assemble.components import make_components
+from textcl.assemble.loop import make_batches
+from textcl.assemble.processes import make_accelerator
 from textcl.assemble.sources import StreamSource, make_sources
 from textcl.assemble.texts import read_training_texts
 from textcl.cli.app import run
@@ -189,6 +191,76 @@ def test_batches_of_one_source_and_mixed_ones_train_differently(work):
     one, mixed, again = (weights(work / name) for name in runs)
     assert differ(one, mixed)
     assert_close(mixed, again, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("streamed", [None, 6])
+def test_groups_belong_to_their_source_and_a_row_without_one_is_alone(work, streamed):
+    rows = [json.loads(line) for line in (work / "pairs.jsonl").read_text().splitlines()]
+    write_jsonl(work / "pairs.jsonl", [{**row, "topic": i % 3 or None} for i, row in enumerate(rows)])
+    grouped = {**PAIRS, "group": "topic", "stream": streamed}
+    other = {**grouped, "name": "again", "columns": {"anchor": "a", "positive": "q"}}
+    _recipe, texts, _parts, sources = given(work, {"sources": [grouped, other, {**TEXTS, "stream": streamed}]})
+    assert texts[0].kinds == ("text", "text", "group")
+    labels = [source.draw(np.arange(len(source)), 0).groups[:, 2].tolist() for source in sources]
+    for own in labels[:2]:
+        for row, label in enumerate(own):
+            alike = {place for place, one in enumerate(own) if one == label}
+            assert alike == ({row} if row % 3 == 0 else {place for place in range(24) if place % 3 == row % 3})
+    assert len(set(labels[2])) == 16
+    assert not set(labels[0]) & set(labels[1])
+    assert not (set(labels[0]) | set(labels[1])) & set(labels[2])
+
+
+def test_single_texts_have_the_prompt_of_documents_beside_pairs(work, tiny_model_folder, tiny_tokenizer):
+    prompts = {"query": "what is ", "document": "the moon "}
+    more = {"encoder": {"model": str(tiny_model_folder), "max_tokens": 24, "dropout": 0.1, "prompts": prompts}}
+    for streamed in (None, 5):
+        sources = [{**one, "stream": streamed} for one in (PAIRS, TEXTS)]
+        _recipe, _texts, _parts, (pairs, single) = given(work, {"sources": sources}, more)
+        for source, begins in ((pairs, ("what is ", "the moon ")), (single, ("the moon ", "the moon "))):
+            batch = source.draw(np.arange(3), 0)
+            for side, begin in enumerate(begins):
+                prefix = tiny_tokenizer(begin)["input_ids"][:-1]
+                assert all(batch.tokens.row(3 * side + row).tolist()[: len(prefix)] == prefix for row in range(3))
+
+
+def order_of(work, data):
+    recipe, texts, _parts, sources = given(work, data)
+    return make_batches(sources, texts, recipe, make_accelerator(recipe.training)).order
+
+
+def test_two_sources_of_equal_length_are_in_different_orders(work):
+    for batches in ("one_source", "mixed"):
+        sources = [PAIRS, {**PAIRS, "name": "again", "columns": {"anchor": "a", "positive": "q"}}]
+        order = order_of(work, {"sources": sources, "batches": batches})
+        tables = np.concatenate([order.batch(number) for number in range(order.per_epoch)])
+        first, second = (tables[tables[:, 0] == source, 1].tolist() for source in (0, 1))
+        assert sorted(first) == sorted(second) == list(range(24))
+        if batches == "one_source":
+            assert first != second
+        else:  # rows of a batch are shuffled; which ones are in it
+            assert set(first[:3]) != set(second[:3])
+
+
+@pytest.mark.parametrize("batches", [None, "one_source", "mixed"])
+def test_rows_of_a_stream_come_block_by_block(work, batches):
+    stream = {**PAIRS, "stream": 6}
+    if batches is None:
+        data = {key: value for key, value in stream.items() if key != "name"}
+    else:
+        data = {"sources": [stream, TEXTS], "batches": batches}
+    order = order_of(work, data)
+    table = np.concatenate([order.batch(number) for number in range(order.per_epoch)])
+    rows = table[(table[:, 0] == 0) & (table[:, 2] == 0), 1]
+    assert len(rows) >= 18
+    blocks = (rows // 6).tolist()
+    if batches == "mixed":  # in a batch the rows of two blocks may stand side by side, in any order
+        assert all(len({row // 6 for row in batch[batch[:, 0] == 0, 1]}) <= 2 for batch in map(order.batch, range(5)))
+        changes = [len(set(blocks[: 6 * number])) for number in (1, 2, 3)]
+        assert all(found <= number + 1 for number, found in zip((1, 2, 3), changes, strict=True))
+    else:
+        assert all(len(set(blocks[start : start + 6])) == 1 for start in range(0, len(blocks), 6))
+    assert rows.tolist() != sorted(rows.tolist())
 
 
 # --- streams --------------------------------------------------------------------------------------------------------
