@@ -183,6 +183,7 @@ def test_a_source_without_hard_negatives_beside_one_with_them_trains_as_if_alone
     assert values(work / "both", "loss")[1] > values(work / "none", "loss")[1] + 0.01
 
 
+@pytest.mark.slow
 def test_batches_of_one_source_and_mixed_ones_train_differently(work):
     runs = []
     for batches in ("one_source", "mixed", "mixed"):
@@ -279,7 +280,7 @@ def test_a_block_of_all_rows_trains_to_the_bits_of_rows_in_memory_and_a_smaller_
     assert differ(small, memory)
 
 
-@pytest.mark.parametrize("batches", ["one_source", "mixed"])
+@pytest.mark.parametrize("batches", [pytest.param("one_source", marks=pytest.mark.slow), "mixed"])
 def test_streams_train_to_the_same_bits_with_and_without_workers(work, batches):
     sources = [{**PAIRS, "stream": 7}, {**TRIPLETS, "stream": 6}, {**TEXTS, "stream": 5}]
     for workers in (0, 2):
@@ -336,6 +337,24 @@ class _Noting:
     def read(self, number):
         self.noted.append(number)
         return self.texts.read(number)
+
+
+@pytest.mark.parametrize("stream", [None, 5])
+def test_what_is_said_of_the_data_is_said_of_a_stream_too(work, capsys, tiny_corpus, stream):
+    """Its rows, its blank lines and what of it is evaluated on; texts that are cut are counted in memory alone."""
+    write_lines(work / "web.txt", ["", *tiny_corpus[:8], " ", *tiny_corpus[30:36]])
+    write_collection(work / "dev", tiny_corpus[:20], queries=6)
+    sources = [{**PAIRS, "limit": 20}, {"name": "web", "train": "web.txt", "stream": stream}]
+    evaluation = 'evaluation={"collection": "dev"}'
+    assert train("run", {"sources": sources, "batches": "mixed"}, [evaluation], max_steps=1) == 0
+    said = capsys.readouterr().err
+    assert "20 training pairs from pairs.jsonl, the first ones there (data.limit)" in said
+    assert "14 training texts from web.txt\n" in said
+    assert "2 blank lines of web.txt were left out" in said
+    rows = [json.loads(line) for line in (work / "pairs.jsonl").read_text().splitlines()[:20]]
+    assert not any(text in tiny_corpus for row in rows for text in (row["q"], row["a"]))
+    assert "6 of 34 training rows hold a text that is evaluated on" in said
+    assert f"of {40 if stream else 54} training texts are longer than 24 tokens" in said
 
 
 @pytest.mark.slow

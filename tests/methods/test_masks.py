@@ -178,6 +178,12 @@ def test_a_row_alone_has_no_candidates_and_no_share_of_them():
     assert (masks.same.tolist(), masks.same_negatives.tolist()) == ([[True]], [[True]])
 
 
+def test_the_share_of_a_single_candidate_is_all_or_nothing():
+    for label, share in ((10, 1.0), (11, 0.0)):
+        found = numbers(masks_of(groups=[[0, 10]], hard=[[[label]]]))
+        assert found == {"masked_fraction": share, "masked_text_fraction": 0.0, "masked_group_fraction": share}
+
+
 def test_labels_of_different_kinds_are_not_compared():
     assert masks_of(groups=[[0, 1], [1, 0], [5, 1]]).same.tolist() == [
         [True, False, True],
@@ -195,6 +201,8 @@ def test_positives_are_those_of_one_group_where_that_was_asked_for():
     groups = [[0, 10], [0, 11], [2, 10]]
     assert masks_of(groups=groups).positives is None
     assert masks_of(groups=groups, kinds=("text", "text"), group_positives=True).positives is None
+    _masker, batch, sides, _past = parts_of(one_case(groups=groups))
+    assert Masker()(batch, *sides).positives is None
     positives = masks_of(groups=groups, group_positives=True, hard=[[[3]] * 3]).positives
     assert positives.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
 

@@ -157,10 +157,23 @@ def test_a_batch_of_several_sources_and_epochs_holds_each_row_as_its_source_draw
         assert batch.guide.dtype == np.float32
 
 
-def test_batches_of_several_sources_are_drawn_for_their_place_in_the_run():
+def test_the_place_of_what_a_source_does_not_have_is_held_by_each_row_s_own_first_token():
+    without, beside = hard_source(4, 0, table={"prefixed": False}), hard_source(4, 1, table={"begin": 100_000})
+    batch = draw_from([without, beside], np.array([[0, 3, 0], [1, 0, 0], [0, 1, 0], [0, 2, 0]]))
+    held = batch.tokens_of(2, 3)
+    assert [held.row(place).tolist() for place in (0, 2, 3)] == [[30], [10], [20]]
+    assert batch.negative_groups.tolist() == [[[ABSENT]], [[100]], [[ABSENT]], [[ABSENT]]]
+
+
+@pytest.mark.parametrize(
+    ("length", "moments"),
+    [(11, {0: 0.0, 5: 0.5, 10: 1.0, 20: 1.0}), (2, {0: 0.0, 1: 1.0}), (1, {0: 0.0}), (None, {0: 0.0, 7: 0.0})],
+)
+def test_batches_of_several_sources_are_drawn_for_their_place_in_the_run(length, moments):
     sources = [hard_source(table={"view": Mask(MASK, Ramp(0.0, 0.9))}) for _source in range(2)]
-    batches = Batches(sources, 6, length=11, order=lambda step: Mixed([6, 6], [1, 1], step, 2, 0))
-    for number, progress in ((0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)):
+    batches = Batches(sources, 6, length=length, order=lambda step: Mixed([6, 6], [1, 1], step, 2, 0))
+    assert not (draw_from(sources, batches.order.batch(0)).tokens.ids == MASK).any()  # not told: at its start
+    for number, progress in moments.items():
         expected = draw_from(sources, batches.order.batch(number), progress)
         assert batches[number].tokens.ids.tolist() == expected.tokens.ids.tolist()
 

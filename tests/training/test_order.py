@@ -305,21 +305,24 @@ def test_shares_are_exact_after_any_number_of_batches(weights, batches):
     assert all(one <= other for one, other in zip(before, after, strict=True))
 
 
-@given(mixed())
-def test_each_mixed_batch_has_the_next_rows_of_every_source_in_its_own_epochs(order):
-    sources = range(len(order.counts))
-    queues = [
-        _endless(Shuffled(order.counts[one], 1, source_seed(order.seed, one), order.blocks[one])) for one in sources
+@given(data=st.data(), weights=WEIGHTS, batch_size=st.integers(1, 9), seed=SEEDS)
+def test_each_mixed_batch_has_the_next_rows_of_every_source_in_its_own_epochs(data, weights, batch_size, seed):
+    counts = [data.draw(st.integers(1, 12)) for _source in weights]
+    blocks = [data.draw(st.none() | st.integers(1, count)) for count in counts]
+    order = Mixed(counts, weights, batch_size, 3, seed, blocks)
+    alone = [
+        _endless(Shuffled(count, 1, source_seed(seed, source), block))
+        for source, (count, block) in enumerate(zip(counts, blocks, strict=True))
     ]
-    taken = [0 for _source in sources]
+    taken = [0 for _source in weights]
     for number in range(20):
-        assert unfair(order.weights, taken) <= allowed(len(sources))
+        assert unfair(weights, taken) <= allowed(len(weights))
         table = order.batch(number)
-        assert table.shape == (order.batch_size, 3)
-        for source in sources:
+        assert table.shape == (batch_size, 3)
+        for source, queue in enumerate(alone):
             found = table[table[:, 0] == source, 1:].tolist()
             taken[source] += len(found)
-            assert sorted(found) == sorted(itertools.islice(queues[source], len(found)))
+            assert sorted(found) == sorted(itertools.islice(queue, len(found)))
 
 
 def _endless(order):
@@ -339,6 +342,17 @@ def test_every_row_of_a_mixed_source_stands_once_in_each_of_its_epochs(order):
         rest = rows[rows[:, 2] >= len(rows) // count]
         assert len(set(rest[:, 1].tolist())) == len(rest) == len(rows) % count
         assert set(rest[:, 2].tolist()) <= {len(rows) // count}
+
+
+def test_a_mixed_source_is_read_in_its_blocks():
+    order = Mixed([24, 24], [1, 1], 8, 6, 0, [4, None])
+    tables = [order.batch(number) for number in range(6)]
+    in_blocks, without = (
+        [sorted({row // 4 for source, row, _epoch in table.tolist() if source == wanted}) for table in tables]
+        for wanted in (0, 1)
+    )
+    assert [len(blocks) for blocks in in_blocks] == [1] * 6
+    assert max(len(blocks) for blocks in without) > 1
 
 
 def test_sources_of_a_mixed_batch_stand_in_a_random_order():

@@ -68,7 +68,7 @@ def test_a_run_of_two_processes_is_that_of_one(results, run):
 def test_the_guide_takes_some_candidates_of_seven_rows_for_the_same(results, name):
     (alone,), _both = results
     shares = alone[f"{name} plain step of seven"]["diagnostics"]
-    assert 0 < shares["masked_similarity_fraction"] < 0.5
+    assert 0 < shares["masked_similarity_fraction"] < 0.8  # neither nothing nor nearly all
     assert shares["masked_text_fraction"] < 0.2
 
 

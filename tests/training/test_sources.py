@@ -168,6 +168,38 @@ def test_a_part_of_a_data_set_is_drawn_from_as_the_whole_is(start, data, epoch, 
     assert as_lists(found.tokens) == as_lists(expected.tokens)
 
 
+def test_hard_negatives_are_seen_in_another_view_under_another_seed():
+    drawn = [hard_source(table=MASKED, seed=seed).draw(np.arange(6), 0).tokens_of(2, 4) for seed in (0, 0, 1)]
+    assert drawn[0].ids.tolist() == drawn[1].ids.tolist() != drawn[2].ids.tolist()
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_either_side_alone_is_refused_if_it_is_of_another_length(longer):
+    sides = tables(*[7 if side == longer else 6 for side in range(2)])
+    with pytest.raises(ShapeError, match=r"^groups: expected shape \(7, G\), got \(6, 1\)$"):
+        PairSource(*sides, np.arange(6)[:, None], 16, 0)
+
+
+def whole_rows(rows, _rng):
+    """A pair view that shows each row on both sides."""
+    return rows, rows
+
+
+def test_what_a_pair_view_made_goes_through_the_view_of_each_side():
+    masked, plain = tables(6, view=Mask(MASK, 0.5)), tables(6)
+
+    def hidden(first, second):
+        tokens = PairSource(*first, *second, np.arange(6)[:, None], 16, 0, whole_rows).draw(np.arange(6), 0).tokens
+        return [
+            (row == MASK).tolist() for row in (tokens.ids[: len(tokens.ids) // 2], tokens.ids[len(tokens.ids) // 2 :])
+        ]
+
+    for sides, seen in (((masked, plain), [True, False]), ((plain, masked), [False, True])):
+        assert [any(side) for side in hidden(*sides)] == seen
+    both = hidden(masked, masked)
+    assert both[0] != both[1]  # each has numbers of its own
+
+
 def test_hard_negatives_of_two_parts_are_seen_in_views_of_their_own():
     first, second = (hard_source(table=MASKED, first_row=start).draw(np.arange(6), 0).tokens for start in (0, 6))
     same = [a == b for a, b in zip(as_lists(first), as_lists(second), strict=True)]
@@ -204,6 +236,8 @@ def test_the_share_of_the_run_that_is_done_reaches_the_views_of_all_sides():
     ]
     for begin, middle, end in zip(*shares, strict=True):
         assert begin == 0 < middle < end
+    batch, views = source.draw(np.arange(6), 0), source.draw_views(np.arange(6), 0)
+    assert not any((tokens.ids == MASK).any() for tokens in (batch.tokens, *views))  # not told: at its start
 
 
 def test_the_kinds_of_labels_are_told():
