@@ -111,14 +111,14 @@ def test_a_batch_is_the_same_whatever_was_asked_for_before(order, numbers):
 
 @given(shuffled())
 def test_rows_in_random_order_stand_at_most_once_in_an_epoch_whose_batches_are_full(order):
-    assert order.per_epoch == order.count // order.batch_size
+    assert order.per_epoch == order.stretches.count // order.batch_size
     for epoch in range(2):
         tables = [order.batch(epoch * order.per_epoch + place) for place in range(order.per_epoch)]
         assert [len(table) for table in tables] == [order.batch_size] * order.per_epoch
         assert {(source, at) for table in tables for source, _row, at in table.tolist()} == {(0, epoch)}
         rows = rows_of_epoch(order, epoch)
         assert len(set(rows)) == len(rows)
-        assert set(rows) <= set(range(order.count))
+        assert set(rows) <= set(range(order.stretches.count))
     for number in range(2 * order.per_epoch + 2):
         assert order.contributed(number).tolist() == counted(order, number, 1)
 
@@ -126,8 +126,9 @@ def test_rows_in_random_order_stand_at_most_once_in_an_epoch_whose_batches_are_f
 @given(shuffled())
 def test_the_order_of_rows_does_not_depend_on_the_size_of_batches(order):
     for epoch in range(2):
-        alone = rows_of_epoch(Shuffled(order.count, 1, order.seed, order.block), epoch)
-        assert sorted(alone) == list(range(order.count))
+        stretches = order.stretches
+        alone = rows_of_epoch(Shuffled(stretches.count, 1, stretches.seed, stretches.block), epoch)
+        assert sorted(alone) == list(range(stretches.count))
         assert rows_of_epoch(order, epoch) == alone[: order.per_epoch * order.batch_size]
 
 
@@ -335,7 +336,7 @@ def _endless(order):
 @given(mixed())
 def test_every_row_of_a_mixed_source_stands_once_in_each_of_its_epochs(order):
     tables = np.concatenate([order.batch(number) for number in range(30)])
-    for source, count in enumerate(order.counts):
+    for source, count in enumerate(one.count for one in order.sources):
         rows = tables[tables[:, 0] == source]
         for epoch in range(len(rows) // count):
             assert sorted(rows[rows[:, 2] == epoch, 1]) == list(range(count))

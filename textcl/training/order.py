@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from textcl.errors import ConfigError
 from textcl.randomness import permutation
+
+_KEPT = 6  # permutations of a source: a batch may reach over blocks, and into the next epoch
 
 
 class Order(Protocol):
@@ -38,6 +39,43 @@ class Order(Protocol):
         ...
 
 
+class Stretches:
+    """The rows of a source in a random order, another in each epoch, of which stretches are asked for in turn.
+
+    Args:
+        count: N rows.
+        seed: Decides the orders.
+        block: As `Shuffled` has it.
+    """
+
+    def __init__(self, count: int, seed: int, block: int | None = None) -> None:
+        self.count, self.seed, self.block = count, seed, block or count
+        self._kept: dict[tuple[str, int], NDArray[np.int64]] = {}
+
+    def rows(self, epoch: int, start: int, end: int) -> NDArray[np.int64]:
+        """Return rows number `start` to `end` - 1 of an epoch's order."""
+        if self.block >= self.count:
+            return self._permuted(self.count, "order", epoch)[start:end]
+        blocks = self._permuted(-(-self.count // self.block), "blocks", epoch)
+        sizes = np.minimum(self.count - blocks * self.block, self.block)
+        ends = np.cumsum(sizes)
+        found = []
+        for place in range(int(np.searchsorted(ends, start, side="right")), len(blocks)):
+            begin = int(ends[place] - sizes[place])
+            if begin >= end:
+                break
+            inside = self._permuted(int(sizes[place]), f"block {blocks[place]}", epoch)
+            found.append(blocks[place] * self.block + inside[max(start - begin, 0) : end - begin])
+        return np.concatenate(found)
+
+    def _permuted(self, length: int, name: str, epoch: int) -> NDArray[np.int64]:
+        if (name, epoch) not in self._kept:
+            if len(self._kept) == _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[name, epoch] = permutation(length, self.seed, name, epoch)
+        return self._kept[name, epoch]
+
+
 class Shuffled:
     """All rows of one source in a random order, another in each epoch.
 
@@ -52,15 +90,14 @@ class Shuffled:
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, block: int | None = None) -> None:
-        self.count, self.batch_size, self.seed, self.block = count, batch_size, seed, block or count
-        self.per_epoch = count // batch_size
+        self.batch_size, self.per_epoch = batch_size, count // batch_size
+        self.stretches = Stretches(count, seed, block)
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return batch `number`, (batch_size, 3)."""
         epoch, place = divmod(number, self.per_epoch)
         start = place * self.batch_size
-        rows = _stretch(self.count, self.block, self.seed, epoch, start, start + self.batch_size)
-        return _table(0, rows, epoch)
+        return _table(0, self.stretches.rows(epoch, start, start + self.batch_size), epoch)
 
     def contributed(self, number: int) -> NDArray[np.int64]:
         """Return how many rows stand in the batches before `number`, (1,)."""
@@ -100,11 +137,20 @@ class Unique:
                 f"batches; {advice}leave it out: rows of a group are no negatives of each other anyway"
             )
             raise ConfigError("unique_batches", problem=problem)
+        self._dealt = -1, np.empty(0, dtype=np.int64)  # the epoch that is kept, and its rows
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return batch `number`."""
         epoch, place = divmod(number, self.per_epoch)
-        return _table(0, _dealt(self, epoch)[place :: self.per_epoch], epoch)
+        if self._dealt[0] != epoch:
+            self._dealt = epoch, self._deal(epoch)
+        return _table(0, self._dealt[1][place :: self.per_epoch], epoch)
+
+    def _deal(self, epoch: int) -> NDArray[np.int64]:
+        """Return all rows in the order of an epoch, those of a group side by side."""
+        rows = permutation(len(self.components), self.seed, "order", epoch)
+        of_group = permutation(int(self.components.max()) + 1, self.seed, "groups", epoch)
+        return rows[np.argsort(of_group[self.components[rows]], kind="stable")]
 
     def contributed(self, number: int) -> NDArray[np.int64]:
         """Return how many rows stand in the batches before `number`, (1,)."""
@@ -165,21 +211,23 @@ class Mixed:
         seed: int,
         blocks: Sequence[int | None] | None = None,
     ) -> None:
-        self.counts, self.batch_size, self.per_epoch, self.seed = tuple(counts), batch_size, per_epoch, seed
-        self.blocks = tuple(blocks or [None] * len(self.counts))
+        self.batch_size, self.per_epoch, self.seed = batch_size, per_epoch, seed
         self.weights = _whole_numbers(weights)
+        self.sources = [
+            Stretches(count, source_seed(seed, source), block)
+            for source, (count, block) in enumerate(zip(counts, blocks or [None] * len(counts), strict=True))
+        ]
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Return batch `number`, (batch_size, 3), the sources in a random order."""
         starts, ends = self.contributed(number), self.contributed(number + 1)
         parts = []
         for source, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            count, block, seed = self.counts[source], self.blocks[source], source_seed(self.seed, source)
+            stretches = self.sources[source]
             while start < end:
-                epoch, place = divmod(start, count)
-                taken = min(end - start, count - place)
-                rows = _stretch(count, block or count, seed, epoch, place, place + taken)
-                parts.append(_table(source, rows, epoch))
+                epoch, place = divmod(start, stretches.count)
+                taken = min(end - start, stretches.count - place)
+                parts.append(_table(source, stretches.rows(epoch, place, place + taken), epoch))
                 start += taken
         table = np.concatenate(parts)
         return table[permutation(len(table), self.seed, "mixed", number)]
@@ -228,33 +276,3 @@ def components(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _table(source: int, rows: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
     return np.stack([np.full(len(rows), source), rows, np.full(len(rows), epoch)], axis=1)
-
-
-def _stretch(count: int, block: int, seed: int, epoch: int, start: int, end: int) -> NDArray[np.int64]:
-    """Return rows number `start` to `end` - 1 of an epoch's order."""
-    if block >= count:
-        return _permuted(count, seed, "order", epoch)[start:end]
-    blocks = _permuted(-(-count // block), seed, "blocks", epoch)
-    sizes = np.minimum(count - blocks * block, block)
-    ends = np.cumsum(sizes)
-    found = []
-    for place in range(int(np.searchsorted(ends, start, side="right")), len(blocks)):
-        begin = int(ends[place] - sizes[place])
-        if begin >= end:
-            break
-        inside = _permuted(int(sizes[place]), seed, f"block {blocks[place]}", epoch)
-        found.append(blocks[place] * block + inside[max(start - begin, 0) : end - begin])
-    return np.concatenate(found)
-
-
-@lru_cache(maxsize=16)
-def _permuted(count: int, seed: int, name: str, epoch: int) -> NDArray[np.int64]:
-    return permutation(count, seed, name, epoch)
-
-
-@lru_cache(maxsize=4)
-def _dealt(order: Unique, epoch: int) -> NDArray[np.int64]:
-    """Return all rows, those of a group side by side."""
-    rows = _permuted(len(order.components), order.seed, "order", epoch)
-    of_group = _permuted(int(order.components.max()) + 1, order.seed, "groups", epoch)
-    return rows[np.argsort(of_group[order.components[rows]], kind="stable")]
