@@ -18,7 +18,6 @@ from textcl.assemble.mined_file import read_mined, write_mined
 from textcl.assemble.mining import mine, mine_rows
 from textcl.assemble.mining_pairs import pairs_of, read_mining_pairs
 from textcl.corpus.collection import Texts
-from textcl.encoder import vector_files
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError, DataError
@@ -186,19 +185,6 @@ def test_any_rows_can_be_mined_and_written(work, tiny_encoder, tiny_corpus):
 # --- vectors are kept, and belong to weights --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def encoded(monkeypatch):
-    counts = []
-
-    def counted(encoder, texts, **more):
-        counts.append(len(texts))
-        return embed_texts(encoder, texts, **more)
-
-    monkeypatch.setattr(vector_files, "embed_texts", counted)
-    monkeypatch.setattr(mining, "embed_texts", counted)
-    return counts
-
-
 def test_the_same_weights_are_not_asked_again_and_others_are(work, tiny_model_folder, tiny_encoder, encoded):
     def run(encoder, out):
         mine(encoder, "pairs.jsonl", out=out, cache=work / "cache")
@@ -346,7 +332,6 @@ def test_a_mined_file_is_read_back(work, mined):
     assert found.anchors == [line["anchor"] for line in lines]
     assert found.positives == [line["positive"] for line in lines]
     assert found.negatives == tuple([line[f"negative_{k}"] for line in lines] for k in (1, 2))
-    assert found.groups == [line["group"] for line in lines]
 
 
 def test_a_file_mined_from_something_else_is_refused_with_its_line(work, mined):

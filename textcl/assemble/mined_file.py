@@ -28,12 +28,11 @@ _DIGITS = 7  # of scores: a float32 has no more
 
 @dataclass(frozen=True)
 class MinedFile:
-    """N lines of a mined file: `negatives` are H columns of N texts, and N labels are there if groups were."""
+    """N lines of a mined file; `negatives` are H columns of N texts."""
 
     anchors: list[str]
     positives: list[str]
     negatives: tuple[list[str], ...]
-    groups: list[str | None] | None
 
 
 def write_mined(path: Path, pairs: MiningPairs, mined: Mined, rows: NDArray[np.int64]) -> int:
@@ -92,8 +91,7 @@ def read_mined(path: str | Path, made_from: str) -> MinedFile:
             advice = f"mine again: textcl mine MODEL PAIRS --out {path} --force"
             raise records.fault(f"was mined from other pairs or documents; {advice}", row)
     negatives = tuple(column_texts(records, name) for name in _negative_columns(records))
-    groups = list(records.dataset["group"]) if "group" in records.columns else None
-    return MinedFile(column_texts(records, "anchor"), column_texts(records, "positive"), negatives, groups)
+    return MinedFile(column_texts(records, "anchor"), column_texts(records, "positive"), negatives)
 
 
 def _negative_columns(records: Records) -> list[str]:

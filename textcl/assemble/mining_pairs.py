@@ -9,7 +9,8 @@ from pathlib import Path
 
 from textcl.artifacts import fingerprint
 from textcl.corpus.collection import Texts, is_collection, read_collection, read_texts
-from textcl.corpus.readers import Records, check_column, column_texts, read_records
+from textcl.corpus.groups import column_groups
+from textcl.corpus.readers import column_texts, read_records
 from textcl.errors import ConfigError, DataError
 from textcl.index.forbidden import Forbidden, forbidden_documents
 from textcl.progress import Progress, quiet
@@ -83,7 +84,7 @@ def read_mining_pairs(
         raise ConfigError("split", problem=f"names judgements of a BEIR folder, and {source} is none; leave it out")
     records = read_records(source, progress=progress)
     anchors, positives = (column_texts(records, name) for name in (anchor or "anchor", positive or "positive"))
-    groups = None if group is None else _labels(records, group)
+    groups = None if group is None else column_groups(records, group)
     texts = _numbered(positives, str(source)) if documents is None else read_texts(documents)
     return _mining_pairs(anchors, positives, groups, texts, (source, documents))
 
@@ -150,9 +151,3 @@ def _mining_pairs(
 def _numbered(texts: Sequence[str], source: str) -> Texts:
     distinct = list(dict.fromkeys(texts))
     return Texts([str(number) for number in range(len(distinct))], distinct, source)
-
-
-def _labels(records: Records, column: str) -> list[str | None]:
-    check_column(records, column)
-    values = ("" if value is None else str(value) for value in records.dataset[column])
-    return [value if value.strip() else None for value in values]

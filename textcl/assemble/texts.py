@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from textcl.assemble.faults import within
 from textcl.corpus.collection import corpus_file, is_collection, read_texts
 from textcl.corpus.duplicates import find_duplicates
-from textcl.corpus.readers import Records, check_column, column_texts, pick_column, read_records
-from textcl.errors import ConfigError, DataError
+from textcl.corpus.groups import column_groups
+from textcl.corpus.readers import Records, column_texts, pick_column, read_records
+from textcl.errors import ConfigError
 from textcl.progress import Progress
 from textcl.recipe.models import AnyDataRecipe, Source, SourceRecipe
 from textcl.views.fields import Fields
@@ -163,15 +164,13 @@ def read_training_texts(recipe: AnyDataRecipe, progress: Progress) -> list[AnyTe
         found.append(replace(texts, name=part.name) if isinstance(part, SourceRecipe) else texts)
     if recipe.near_duplicates is None:
         return found
-    held = [texts for texts in found if isinstance(texts, TrainingTexts)]
     with within("data"):
-        return [*_near_duplicates(held, recipe.near_duplicates, progress)]
+        return [*_near_duplicates([held(texts) for texts in found], recipe.near_duplicates, progress)]
 
 
-def read_held_texts(recipe: AnyDataRecipe, progress: Progress) -> TrainingTexts:
-    """Return the texts of a recipe's first source, in memory; of one that is streamed, those of its first block."""
-    first = read_training_texts(recipe, progress)[0]
-    return first if isinstance(first, TrainingTexts) else first.read(0)
+def held(texts: AnyTexts) -> TrainingTexts:
+    """Return texts that are in memory; of those that are streamed, the first block."""
+    return texts if isinstance(texts, TrainingTexts) else texts.read(0)
 
 
 def _read_source(part: Source, number: int, kinds: tuple[str, ...], progress: Progress) -> AnyTexts:
@@ -183,8 +182,6 @@ def _read_source(part: Source, number: int, kinds: tuple[str, ...], progress: Pr
         return TrainingTexts(texts, texts, _groups([texts, texts], [], number, kinds), kinds, source=part.train)
     # The fields of a BEIR folder's documents, such as title and text, are columns like any other.
     records = read_records(corpus_file(part.train) if folder else part.train, limit=part.limit, progress=progress)
-    if part.group is not None:
-        _check_group(records, part.group)
     if part.stream is None:
         return _texts_of(records, part, number, kinds)
     return StreamedTexts(records, part, number, kinds, part.stream, progress)
@@ -192,7 +189,7 @@ def _read_source(part: Source, number: int, kinds: tuple[str, ...], progress: Pr
 
 def _texts_of(records: Records, part: Source, number: int, kinds: tuple[str, ...], first_row: int = 0) -> TrainingTexts:
     """Return the texts of some records, which begin at row `first_row` of their source."""
-    groups = [] if part.group is None else _group_values(records, part.group)
+    groups = [] if part.group is None else column_groups(records, part.group)
     notes = _blank_note(records, part)
     if part.columns is None:
         texts = column_texts(records, pick_column(records, part.column))
@@ -249,25 +246,6 @@ def _label(kind: str, value: str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _check_group(records: Records, column: str) -> None:
-    """Raise DataError if a column of groups is not there, or holds values of several types: 1 and "1" are which?"""
-    check_column(records, column)
-    types: dict[str, int] = {}
-    for kind, line in records.kinds.get(column, {}).items():
-        name = "number" if kind in ("integer", "long", "huge", "float") else kind
-        if kind != "null":
-            types[name] = min(line, types.get(name, line))
-    if len(types) > 1:
-        (first, _line), (other, line) = sorted(types.items(), key=lambda one: one[1])[:2]
-        problem = f"column {column!r} holds a {other} here and a {first} before; groups need values of one type"
-        raise DataError(problem, records.source, line)
-
-
-def _group_values(records: Records, column: str) -> list[str | None]:
-    # A blank cell says nothing.
-    return [None if value is None or not str(value).strip() else repr(value) for value in records.dataset[column]]
-
-
 def _near_duplicates(found: Sequence[TrainingTexts], threshold: float, progress: Progress) -> list[TrainingTexts]:
     """Return the texts with the labels of near-duplicates, over all sources and columns."""
     unique = list(dict.fromkeys(text for texts in found for column in texts.columns for text in column))
@@ -280,14 +258,15 @@ def _near_duplicates(found: Sequence[TrainingTexts], threshold: float, progress:
     def labels_of(columns: Sequence[Sequence[str]]) -> Labels:
         return np.array([[labels[text] for text in column] for column in columns], dtype=np.int64).T
 
+    duplicates = len(unique) - len(np.unique(groups))
+    note = f"{duplicates} of {len(unique)} different texts are near-duplicates of another, at {threshold:g}"
     done = []
-    for texts in found:
+    for number, texts in enumerate(found):
         near = labels_of([texts.anchors, texts.positives])
         negatives = texts.negative_groups
         if negatives is not None:
             negatives = np.concatenate([negatives, labels_of(texts.hard_negatives)[..., None]], axis=2)
         groups_of = np.concatenate([texts.groups[:, :2], near, texts.groups[:, 2:]], axis=1)
-        duplicates = len(unique) - len(np.unique(groups))
-        note = f"{duplicates} of {len(unique)} different texts are near-duplicates of another, at {threshold:g}"
-        done.append(replace(texts, groups=groups_of, negative_groups=negatives, notes=(*texts.notes, note)))
+        notes = texts.notes if number else (*texts.notes, note)  # it is one of all of them
+        done.append(replace(texts, groups=groups_of, negative_groups=negatives, notes=notes))
     return done
