@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from textcl.assemble.components import Components, make_components
 from textcl.assemble.sides import make_judge, open_store
-from textcl.assemble.sources import make_source
-from textcl.assemble.texts import read_held_texts
+from textcl.assemble.sources import check_streamed, make_source
+from textcl.assemble.texts import held, read_training_texts
 from textcl.assemble.views import unwritten
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.load import tokenizer_of
@@ -60,6 +60,8 @@ def build_recipe_views(
 ) -> tuple[Path, list[BuiltView]]:
     """Write every stored view of a recipe that is not in its store yet, and measure those with a `min_similarity`.
 
+    Several sources are gone through one after the other; a stored view of a text that two of them have is written once.
+
     Returns:
         The store's file, and what was done for each view.
 
@@ -67,10 +69,15 @@ def build_recipe_views(
         ConfigError: If the recipe is wrong, or has no stored view.
     """
     parts = make_components(recipe, _device())
-    texts = read_held_texts(recipe.data, progress)
+    texts = read_training_texts(recipe.data, progress)
+    check_streamed(texts, parts)
     store = open_store(recipe, _device())
     done = []
-    for side, view in ((texts.anchors, parts.first), (texts.positives, parts.second)):
+    read = [held(one) for one in texts]
+    first = [one.anchors for one in read]
+    second = [column for one in read for column in (one.positives, *one.hard_negatives)]  # these are seen as those are
+    for view, columns in ((parts.first, first), (parts.second, second)):
+        side = [text for column in columns for text in column]
         for plan in unwritten(view):
             say(f"{plan.place} ({plan.name})")
             try:
@@ -191,8 +198,13 @@ def labels(recipes: Sequence[ViewRecipe], place: str) -> list[str]:
 
 def _open(recipe: Recipe, progress: Progress, say: Say) -> tuple[Components, PairSource]:
     parts = make_components(recipe, _device())
-    texts = read_held_texts(recipe.data, progress)
+    first, *others = read_training_texts(recipe.data, progress)
+    texts = held(first)
     source, _longer, notes = make_source(texts, parts, recipe, progress)
+    if others:
+        say(f"of {1 + len(others)} sources, these are the views of the first, {first.name}")
+    if len(texts) < len(first):
+        say(f"of {len(first)} rows of a stream, these are the first {len(texts)}")
     for note in (*texts.notes, *notes):
         say(note)
     return parts, source

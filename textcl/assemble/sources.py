@@ -35,8 +35,7 @@ def make_sources(
     """Return the sources of training pairs, how many texts are too long for the encoder, and notes on stored views."""
     sources: list[Source] = []
     longer, notes = 0, list[str]()
-    if any(isinstance(one, StreamedTexts) for one in texts):
-        _check_streamed(parts)
+    check_streamed(texts, parts)
     # Processes have different rows of a mixed batch, and must have as many columns of hard negatives as each other.
     columns = hard_columns(recipe.data) if getattr(recipe.data, "batches", None) == "mixed" else 0
     for one in texts:
@@ -120,7 +119,7 @@ def _table(texts: TrainingTexts, columns: int) -> tuple[list[str], NDArray[np.in
             return None
         nowhere = np.full((count, 0), ABSENT, dtype=np.int64)
         kinds = len(set(texts.kinds) - {"group"})  # of labels, as hard negatives of other sources have them
-        return texts.anchors[:1], texts.groups[:1, :kinds], np.pad(nowhere, empty, constant_values=ABSENT)
+        return texts.positives[:1], texts.groups[:1, :kinds], np.pad(nowhere, empty, constant_values=ABSENT)
     places = np.arange(count)[:, None] + count * np.arange(own)[None, :]
     labels = texts.negative_groups.transpose(1, 0, 2).reshape(count * own, -1)
     table = [text for column in texts.hard_negatives for text in column]
@@ -202,8 +201,10 @@ class StreamSource:
         return draw_from(self, np.stack([blocks, places, np.full(len(rows), epoch)], axis=1), progress)
 
 
-def _check_streamed(parts: Components) -> None:
-    """Raise ConfigError if a view needs all texts at once."""
+def check_streamed(texts: Sequence[AnyTexts], parts: Components) -> None:
+    """Raise ConfigError if a view needs all texts at once and some are streamed."""
+    if not any(isinstance(one, StreamedTexts) for one in texts):
+        return
     for side, view in (("first", parts.first), ("second", parts.second)):
         if any(isinstance(leaf, Keywords | Unwritten) for leaf in leaves(view)):
             problem = "keywords and stored views need all texts at once, which data.stream does not hold"
