@@ -151,7 +151,7 @@ def train_one(way: str, seed: int, folder: str, data: str) -> dict[str, float]:
     if way == "nothing masked":  # what no recipe can ask for: each row has a label of its own
         texts = [replace(one, groups=_own(one.groups)) for one in texts if isinstance(one, TrainingTexts)]
         sources = [replace(one, groups=_own(one.groups)) for one in sources if isinstance(one, PairSource)]
-    batches = make_batches(sources, texts, recipe, accelerator)
+    batches = make_batches(sources, texts, recipe, parts.method, accelerator)
     out = Path(folder) / f"{way}-{seed}".replace(" ", "_")
     out.mkdir()
     Trainer(parts.method, batches, make_settings(recipe, batches.per_epoch), out, accelerator).train()

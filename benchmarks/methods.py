@@ -63,7 +63,7 @@ def measure(name: str, texts: str, sts: str, unseen: list[str], steps: int, out:
     from textcl.assemble.components import make_components
     from textcl.assemble.evaluating import evaluate_sts
     from textcl.assemble.sources import make_source
-    from textcl.assemble.texts import read_held_texts
+    from textcl.assemble.texts import held, read_training_texts
     from textcl.assemble.training import train
     from textcl.encoder.load import load_encoder
     from textcl.progress import quiet
@@ -74,7 +74,7 @@ def measure(name: str, texts: str, sts: str, unseen: list[str], steps: int, out:
     folder.mkdir()
     other = read_recipe(json.dumps(document(name, write_texts(folder / "unseen.txt", unseen), steps)))
     parts = make_components(other, "cpu")
-    source, _longer, _notes = make_source(read_held_texts(other.data, quiet), parts, other, quiet)
+    source, _longer, _notes = make_source(held(read_training_texts(other.data, quiet)[0]), parts, other, quiet)
     look = draw_probe(source, len(unseen), seed=0)
 
     def look_at_all() -> dict[str, float]:

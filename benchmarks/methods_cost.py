@@ -32,7 +32,7 @@ def stepper(name: str, texts: str) -> Callable[[], object]:
     from textcl.assemble.components import make_components
     from textcl.assemble.loop import make_batches, make_settings
     from textcl.assemble.sources import make_source
-    from textcl.assemble.texts import read_held_texts
+    from textcl.assemble.texts import held, read_training_texts
     from textcl.progress import quiet
     from textcl.recipe.reading import read_recipe
     from textcl.training.optimizer import parameter_groups
@@ -40,9 +40,9 @@ def stepper(name: str, texts: str) -> Callable[[], object]:
 
     recipe = read_recipe(json.dumps(document(name, texts, STEPS)))
     parts, accelerator = make_components(recipe, "cpu"), Accelerator(cpu=True)
-    read = read_held_texts(recipe.data, quiet)
+    read = held(read_training_texts(recipe.data, quiet)[0])
     source, _longer, _notes = make_source(read, parts, recipe, quiet)
-    batches = make_batches([source], [read], recipe, accelerator)
+    batches = make_batches([source], [read], recipe, parts.method, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     optimizer = torch.optim.AdamW(parameter_groups(parts.method, 0.01), fused=True)
     wrapped, optimizer = accelerator.prepare(parts.method, optimizer)

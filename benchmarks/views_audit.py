@@ -28,7 +28,7 @@ from textcl.assemble import auditing
 from textcl.assemble.auditing import audit_views, build_recipe_views
 from textcl.assemble.components import make_components
 from textcl.assemble.sides import Judge, make_judge, open_store, usable_views
-from textcl.assemble.texts import read_held_texts
+from textcl.assemble.texts import held, read_training_texts
 from textcl.assemble.views import unwritten
 from textcl.errors import MissingExtraError
 from textcl.progress import bar, quiet
@@ -133,7 +133,7 @@ def _round_trips(settings: Mapping[str, object], threshold: float | None) -> Rec
 
 def _audit_threshold(settings: Mapping[str, object], threshold: float | None) -> dict[str, Any]:
     recipe = _round_trips(settings, threshold)
-    texts = read_held_texts(recipe.data, quiet).anchors
+    texts = held(read_training_texts(recipe.data, quiet)[0]).anchors
     (plan,) = unwritten(make_components(recipe, "cpu").second)
     store = open_store(recipe, "cpu")
     kept = usable_views(plan, texts, store, [])

@@ -25,6 +25,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
+from textcl.assemble import mining  # noqa: E402
+from textcl.encoder import vector_files  # noqa: E402
+from textcl.encoder.embed import embed_texts  # noqa: E402
 from textcl.encoder.load import load_encoder  # noqa: E402
 
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -175,3 +178,17 @@ def pytest_sessionfinish(session):
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} skipped tests are failures in CI")
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The numbers of texts that are embedded for vectors on disk and for mining, a call each."""
+    counts = []
+
+    def counted(encoder, texts, **more):
+        counts.append(len(texts))
+        return embed_texts(encoder, texts, **more)
+
+    for module in (vector_files, mining):
+        monkeypatch.setattr(module, "embed_texts", counted)
+    return counts

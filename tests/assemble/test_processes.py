@@ -61,5 +61,5 @@ def test_two_processes_agree_or_both_hear_why_not():
         assert kind == "ConfigError"
         seeds = "process 0 has `seed: 0`, process 1 has `seed: 1`"
         assert said == f"recipe: differs between processes: {seeds}; start all with the same"
-        said = "data.train: process 1 has read other texts than process 0; give all the same files"
+        said = "data.train: process 1 has read other texts or groups than process 0; give all the same files"
         assert both["other data"] == ["ConfigError", said]

@@ -9,19 +9,6 @@ from textcl.encoder.embed import embed_texts
 from textcl.encoder.vector_files import cached_vectors
 
 
-@pytest.fixture
-def encoded(monkeypatch):
-    """The numbers of texts that were embedded, a call each."""
-    counts = []
-
-    def counted(encoder, texts, **more):
-        counts.append(len(texts))
-        return embed_texts(encoder, texts, **more)
-
-    monkeypatch.setattr(vector_files, "embed_texts", counted)
-    return counts
-
-
 def test_the_vectors_are_those_of_the_encoder_and_are_made_once(tmp_path, tiny_encoder, tiny_corpus, encoded):
     texts = [*tiny_corpus[:5], tiny_corpus[7] * 5]
     for _time in range(2):

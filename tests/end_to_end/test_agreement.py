@@ -78,7 +78,7 @@ def test_a_recipe_that_one_cannot_read(folders, rank, change, said):
 
 def test_other_texts(folders, tiny_corpus):
     write_lines(folders[1] / "texts.txt", [*tiny_corpus[:9], "Another one.", *tiny_corpus[10:]])
-    said = "data.train: process 1 has read other texts than process 0; give all the same files"
+    said = "data.train: process 1 has read other texts or groups than process 0; give all the same files"
     assert refused([[*TRAIN, "--out", "run"]] * 2, folders) == [said] * 2
 
 

@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import textcl
 from tests.end_to_end.kills import kill_at_step
+from tests.end_to_end.outcomes import differ, values, weights
 from tests.launch import run_together
 from tests.small_data import write_jsonl, write_lines, write_recipe
 from textcl.assemble.components import make_components
@@ -22,7 +22,7 @@ from textcl.assemble.mining_pairs import read_mining_pairs
 from textcl.assemble.negatives import Miner, Negatives
 from textcl.assemble.processes import make_accelerator
 from textcl.assemble.sources import make_source
-from textcl.assemble.texts import read_held_texts
+from textcl.assemble.texts import held, read_training_texts
 from textcl.cli.app import run
 from textcl.errors import ArtifactError
 from textcl.index.mine import MiningSettings
@@ -66,18 +66,6 @@ def train(out, negatives, data=(), more=(), words=(), **training):
     return run([*words_of(out, negatives, data, more, **training), *words])
 
 
-def weights(folder):
-    return load_file(folder / "model" / "model.safetensors")
-
-
-def differ(one, other):
-    return any(not torch.equal(one[name], other[name]) for name in one)
-
-
-def values(folder, name):
-    return {line["step"]: line["value"] for line in read_journal(folder / "journal.jsonl") if line["name"] == name}
-
-
 def refused(work, capsys, negatives, *parts, **training):
     """The line of a run that is refused with exit code 2, before anything is written."""
     before = sorted(path.name for path in work.iterdir())
@@ -100,7 +88,7 @@ def mined(model, out="mined.jsonl", documents=None, **settings):
 def made(work, negatives, data=(), more=()):
     """The negatives of a recipe, its texts, and its miner in the folder `run`."""
     recipe = read_recipe(work / "recipe.yaml", sections(negatives, data, more))
-    texts = read_held_texts(recipe.data, quiet)
+    texts = held(read_training_texts(recipe.data, quiet)[0])
     parts = make_components(recipe, "cpu")
     source, _longer, _notes = make_source(texts, parts, recipe, quiet)
     found = Negatives(recipe, texts)
@@ -290,7 +278,9 @@ def test_negatives_that_cannot_be_are_named_with_their_section(work, capsys, neg
 @pytest.mark.parametrize("negatives", [{"every": 4}, {"file": "mined.jsonl"}])
 def test_negatives_are_for_methods_that_take_them_and_data_without_others(work, capsys, negatives, tiny_corpus):
     byol = {"method": {"name": "byol", "projector": {"hidden": 8, "out": 8}}}
-    assert refused(work, capsys, negatives, (), byol).endswith("the method byol takes no hard negatives")
+    (field,) = negatives
+    said = f"negatives.{field}: the method byol takes no hard negatives"
+    assert refused(work, capsys, negatives, (), byol) == said
     columns = {**DATA["columns"], "hard_negatives": ["topic"]}
     said = "recipe: negatives and data.columns.hard_negatives exclude each other"
     assert refused(work, capsys, negatives, {"columns": columns}) == said

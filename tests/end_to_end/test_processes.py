@@ -8,11 +8,11 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from tests.end_to_end.outcomes import assert_same_journals
 from tests.launch import run_together, start_together
 from tests.small_data import write_collection, write_lines, write_recipe
 from tests.views.test_apertium import installed
 from textcl.cli.app import run
-from textcl.training.journal import read_journal
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +32,7 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, tiny_corpus,
     first, second = run_together(2, ["-m", "textcl", *together], tmp_path)
     assert json.loads(first.splitlines()[-1])["steps"] == 4
     assert second.strip() == ""  # the first process speaks for both
-    journals = [read_journal(tmp_path / name / "journal.jsonl") for name in ("one", "two")]
-    assert [(line["step"], line["name"]) for line in journals[0]] == [
-        (line["step"], line["name"]) for line in journals[1]
-    ]
-    for line, other in zip(*journals, strict=True):
-        assert line["value"] == pytest.approx(other["value"], rel=1e-3, abs=1e-5), line
+    assert_same_journals(tmp_path / "one", tmp_path / "two", abs=1e-5)
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
     base = load_file(tiny_model_folder / "model.safetensors")
     moved = max((one[name] - base[name]).abs().max().item() for name in base)

@@ -7,15 +7,16 @@ import random
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from tests.end_to_end.kills import kill_at_step
+from tests.end_to_end.outcomes import assert_same_journals, differ, values, weights
 from tests.launch import run_together
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from tests.views.test_apertium import installed
 from textcl.assemble.components import make_components
+from textcl.assemble.given import read_given
 from textcl.assemble.loop import make_batches
 from textcl.assemble.processes import make_accelerator
 from textcl.assemble.sources import StreamSource, make_sources
@@ -60,18 +61,6 @@ def words_of(out, data, more=(), **training):
 
 def train(out, data, more=(), words=(), **training):
     return run([*words_of(out, data, more, **training), *words])
-
-
-def weights(folder):
-    return load_file(folder / "model" / "model.safetensors")
-
-
-def differ(one, other):
-    return any(not torch.equal(one[name], other[name]) for name in one)
-
-
-def values(folder, name):
-    return {line["step"]: line["value"] for line in read_journal(folder / "journal.jsonl") if line["name"] == name}
 
 
 def given(work, data, more=None, **training):
@@ -212,6 +201,18 @@ def test_groups_belong_to_their_source_and_a_row_without_one_is_alone(work, stre
     assert not (set(labels[0]) | set(labels[1])) & set(labels[2])
 
 
+def test_other_groups_are_other_data(work):
+    found = []
+    for group in (None, "topic"):
+        recipe = read_recipe(work / "recipe.yaml", {"data": {**ONE, "group": group}, "views": {}})
+        out = work / f"run-{group}"
+        found.append(
+            read_given(recipe, make_accelerator(recipe.training), out, resume=False, force=False, progress=quiet)
+        )
+        assert not out.exists()
+    assert found[0].fingerprint != found[1].fingerprint
+
+
 def test_single_texts_have_the_prompt_of_documents_beside_pairs(work, tiny_model_folder, tiny_tokenizer):
     prompts = {"query": "what is ", "document": "the moon "}
     more = {"encoder": {"model": str(tiny_model_folder), "max_tokens": 24, "dropout": 0.1, "prompts": prompts}}
@@ -226,8 +227,8 @@ def test_single_texts_have_the_prompt_of_documents_beside_pairs(work, tiny_model
 
 
 def order_of(work, data):
-    recipe, texts, _parts, sources = given(work, data)
-    return make_batches(sources, texts, recipe, make_accelerator(recipe.training)).order
+    recipe, texts, parts, sources = given(work, data)
+    return make_batches(sources, texts, recipe, parts.method, make_accelerator(recipe.training)).order
 
 
 def test_two_sources_of_equal_length_are_in_different_orders(work):
@@ -384,12 +385,7 @@ def test_two_processes_train_on_mixed_batches_what_one_trains(work, tiny_model_f
     first, second = run_together(2, ["-m", "textcl", *two], work)
     assert "two" in first
     assert second.strip() == ""
-    journals = [read_journal(work / name / "journal.jsonl") for name in ("one", "two")]
-    assert [(line["step"], line["name"]) for line in journals[0]] == [
-        (line["step"], line["name"]) for line in journals[1]
-    ]
-    for line, other in zip(*journals, strict=True):
-        assert line["value"] == pytest.approx(other["value"], rel=1e-3, abs=1e-4), line
+    assert_same_journals(work / "one", work / "two")
     base, one = load_file(tiny_model_folder / "model.safetensors"), weights(work / "one")
     moved = max((one[name] - base[name]).abs().max().item() for name in base)
     for name, value in weights(work / "two").items():
@@ -566,6 +562,18 @@ def test_stored_views_need_all_texts_at_once(work, capsys):
     views = f'views={{"store": "store", "second": [{json.dumps(STORED)}]}}'
     said = "views.second: keywords and stored views need all texts at once, which data.stream does not hold"
     assert refused(work, capsys, {"sources": [TEXTS, {**PAIRS, "stream": 5}]}, views) == said
+
+
+@installed
+def test_stored_views_are_built_for_all_sources_and_their_hard_negatives(work, capsys):
+    data = {"sources": [PAIRS, TRIPLETS, TEXTS], "batches": "mixed"}
+    views = f'views={{"store": "store", "second": [{json.dumps(STORED)}]}}'
+    sets = [word for one in (f"data={json.dumps(data)}", views) for word in ("--set", one)]
+    assert run(["views", "build", "recipe.yaml", *sets]) == 0
+    assert train("run", data, [views], max_steps=1) == 0
+    capsys.readouterr()
+    assert run(["views", "show", "recipe.yaml", *sets, "-n", "1"]) == 0
+    assert "of 3 sources, these are the views of the first, faq" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stream", [None, 5])

@@ -9,10 +9,10 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from tests.end_to_end.outcomes import assert_same_journals, values
 from tests.launch import run_together
 from tests.small_data import write_jsonl, write_recipe
 from textcl.cli.app import run
-from textcl.training.journal import read_journal
 
 LOOP = {
     "batch_size": 8,
@@ -42,10 +42,6 @@ def words_of(out, **training):
     return ["train", "recipe.yaml", *(word for one in sets for word in ("--set", one)), "--out", out]
 
 
-def values(folder, name):
-    return {line["step"]: line["value"] for line in read_journal(folder / "journal.jsonl") if line["name"] == name}
-
-
 def test_no_row_meets_one_that_would_have_to_be_masked(work, capsys):
     assert run(words_of("unique")) == 0
     assert "collapse" not in capsys.readouterr().err
@@ -72,12 +68,7 @@ def test_two_processes_train_what_one_trains(work, tiny_model_folder, chunk_rows
     first, second = run_together(2, ["-m", "textcl", *words_of("two", batch_size=4, chunk_rows=chunk_rows)], work)
     assert "collapse" not in first
     assert second.strip() == ""
-    journals = [read_journal(work / name / "journal.jsonl") for name in ("one", "two")]
-    assert [(line["step"], line["name"]) for line in journals[0]] == [
-        (line["step"], line["name"]) for line in journals[1]
-    ]
-    for line, other in zip(*journals, strict=True):
-        assert line["value"] == pytest.approx(other["value"], rel=1e-3, abs=1e-4), line
+    assert_same_journals(work / "one", work / "two")
     assert set(values(work / "two", "masked_text_fraction").values()) == {0.0}
     base, one = (load_file(folder / "model.safetensors") for folder in (tiny_model_folder, work / "one" / "model"))
     moved = max((one[name] - base[name]).abs().max().item() for name in base)

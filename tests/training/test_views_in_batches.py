@@ -16,7 +16,7 @@ from tests.views.test_apertium import installed
 from textcl.assemble.auditing import build_recipe_views
 from textcl.assemble.components import make_components
 from textcl.assemble.sources import make_source
-from textcl.assemble.texts import read_held_texts
+from textcl.assemble.texts import held, read_training_texts
 from textcl.corpus.token_files import MappedRows
 from textcl.progress import quiet
 from textcl.recipe.reading import read_recipe
@@ -61,7 +61,7 @@ def recipe_of(folder, model, texts, first=(), second=(), **more):
 
 def source_of(recipe):
     parts = make_components(recipe, "cpu")
-    source, _longer, notes = make_source(read_held_texts(recipe.data, quiet), parts, recipe, quiet)
+    source, _longer, notes = make_source(held(read_training_texts(recipe.data, quiet)[0]), parts, recipe, quiet)
     return source, notes
 
 

@@ -84,7 +84,8 @@ def make_components(recipe: Recipe, device: str) -> Components:
         _check_training(recipe, method)
     with faults.of("negatives"):
         if recipe.negatives is not None and method is not None and not method.takes_hard_negatives:
-            raise ConfigError("file", problem=f"the method {recipe.method.name} takes no hard negatives")
+            field = "every" if recipe.negatives.file is None else "file"
+            raise ConfigError(field, problem=f"the method {recipe.method.name} takes no hard negatives")
     with faults.of("data"):
         _check_data(recipe, method)
     faults.report()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,7 +15,7 @@ from textcl.assemble.development import Development, read_development
 from textcl.assemble.negatives import Negatives
 from textcl.assemble.processes import check_same_data, check_same_recipe, of_the_first, together
 from textcl.assemble.run_folder import choose_folder
-from textcl.assemble.texts import AnyTexts, TrainingTexts, read_training_texts
+from textcl.assemble.texts import AnyTexts, held, read_training_texts
 from textcl.corpus.collection import Collection, read_collection
 from textcl.errors import ConfigError
 from textcl.evaluation.measures import depth_of
@@ -61,42 +62,29 @@ def read_given(
     Raises:
         TextclError: On all processes, if something is wrong on one of them.
     """
-    found = together(lambda: _read(recipe, accelerator, out, resume=resume, force=force, progress=progress))
+
+    def read() -> Given:
+        """Read what this process needs; none waits for another here."""
+        first = accelerator.is_main_process
+        folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
+        parts = make_components(recipe, str(accelerator.device))
+        texts = read_training_texts(recipe.data, progress)
+        negatives = None if recipe.negatives is None else Negatives(recipe, held(texts[0]))
+        collection = _read_collection(recipe)
+        development = read_development(recipe, collection)
+        return Given(folder, parts, texts, fingerprint(_parts(texts)), negatives, collection, development)
+
+    found = together(read)
     check_same_data(found.fingerprint)
     return replace(found, folder=of_the_first(found.folder))
 
 
-def _read(
-    recipe: Recipe,
-    accelerator: Accelerator,
-    out: str | Path | None,
-    *,
-    resume: bool,
-    force: bool,
-    progress: Progress,
-) -> Given:
-    """Read whatever a run is made from; nothing is written and no process waits for another."""
-    first = accelerator.is_main_process
-    folder = choose_folder(out, recipe, resume=resume, force=force) if first else Path(out or "runs")
-    parts = make_components(recipe, str(accelerator.device))
-    texts = read_training_texts(recipe.data, progress)
-    negatives = None
-    if recipe.negatives is not None:
-        (pairs,) = (one for one in texts if isinstance(one, TrainingTexts))
-        negatives = Negatives(recipe, pairs)
-    collection = _read_collection(recipe)
-    return Given(folder, parts, texts, _fingerprint(texts), negatives, collection, read_development(recipe, collection))
-
-
-def _fingerprint(texts: Sequence[AnyTexts]) -> str:
-    """Return what tells these training texts from others; a stream is read through, and its faults are found here."""
-    return fingerprint(
-        text
-        for one in texts
-        for block in one.blocks()
-        for column in (block.anchors, block.positives, *block.hard_negatives)
-        for text in column
-    )
+def _parts(texts: Sequence[AnyTexts]) -> Iterator[str | bytes]:
+    """Yield all texts and labels; a stream is read through, and its faults are found here."""
+    for one in texts:
+        for block in one.blocks():
+            yield from chain(block.anchors, block.positives, *block.hard_negatives)
+            yield block.groups.tobytes()
 
 
 def _read_collection(recipe: Recipe) -> Collection | None:

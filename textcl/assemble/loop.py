@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from textcl.assemble.development import choice_of
 from textcl.assemble.texts import AnyTexts, StreamedTexts
 from textcl.errors import ConfigError, DataError
-from textcl.recipe.methods import MethodRecipe, MoCoRecipe
+from textcl.methods.method import Method
 from textcl.recipe.models import HealthRecipe, MixtureRecipe, Recipe
 from textcl.training.batches import Batches
 from textcl.training.health import Limits
@@ -20,7 +20,7 @@ from textcl.training.sources import Source
 
 
 def make_batches(
-    sources: Sequence[Source], texts: Sequence[AnyTexts], recipe: Recipe, accelerator: Accelerator
+    sources: Sequence[Source], texts: Sequence[AnyTexts], recipe: Recipe, method: Method, accelerator: Accelerator
 ) -> Batches:
     """Return the batches of this process; their length is set later.
 
@@ -48,29 +48,20 @@ def make_batches(
     if 0 < queue < batches.batch_size * processes:
         expected = f"at least {batches.batch_size * processes}, the pairs of a step, or 0 for no queue"
         raise ConfigError("method.queue_size", queue, expected)
-    _check_chunks(sources, recipe, batches.batch_size)
+    if recipe.training.chunk_rows is not None:
+        _check_chunk(recipe.training.chunk_rows, sources, method, batches.batch_size)
     return batches
 
 
-def _check_chunks(sources: Sequence[Source], recipe: Recipe, batch_size: int) -> None:
+def _check_chunk(chunk_rows: int, sources: Sequence[Source], method: Method, batch_size: int) -> None:
     """Raise ConfigError if a chunk would be larger than a batch, where the cache would cost and save nothing.
 
     Only rows can be: a budget of tokens that a batch stays below is one for the batches that do not.
     """
-    chunk_rows = recipe.training.chunk_rows
-    if chunk_rows is None:
-        return
     sides = max(source.draw(np.arange(1), 0).sides for source in sources)
-    rows = batch_size * _trained_sides(recipe.method, sides)
+    rows = batch_size * method.trained_sides(sides)
     if chunk_rows > rows:
         raise ConfigError("training.chunk_rows", chunk_rows, f"at most {rows}, the trained token rows of a batch")
-
-
-def _trained_sides(recipe: MethodRecipe, sides: int) -> int:
-    """Return what `Method.trained_sides` of the recipe's method does, before there is a method."""
-    if isinstance(recipe, MoCoRecipe):
-        return 2 if recipe.symmetric else 1
-    return sides
 
 
 def _order(texts: Sequence[AnyTexts], recipe: Recipe, step: int) -> Order:

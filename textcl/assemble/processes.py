@@ -72,7 +72,7 @@ def check_same_data(fingerprint: str) -> None:
     """Raise ConfigError on all processes if they read different texts."""
     found = gather_object([fingerprint])
     if other := [process for process, one in enumerate(found) if one != found[0]]:
-        problem = f"process {other[0]} has read other texts than process 0; give all the same files"
+        problem = f"process {other[0]} has read other texts or groups than process 0; give all the same files"
         raise ConfigError("data.train", problem=problem)
 
 

@@ -18,11 +18,7 @@ from textcl.assemble.given import Given, read_given, read_same_recipe
 from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.negatives import Miner
 from textcl.assemble.notes import tell
-from textcl.assemble.processes import (
-    first_process_first,
-    join_processes,
-    make_accelerator,
-)
+from textcl.assemble.processes import first_process_first, join_processes, make_accelerator
 from textcl.assemble.run_folder import open_folder, versions
 from textcl.assemble.sources import make_sources
 from textcl.assemble.views import unwritten
@@ -120,7 +116,7 @@ def train(
             (source,) = (one for one in sources if isinstance(one, PairSource))
             miner = Miner(given.negatives, parts, source, given.folder, accelerator, progress, say)
             sources, notes = [miner.source], [*notes, *miner.notes]
-    batches = make_batches(sources, texts, recipe, accelerator)
+    batches = make_batches(sources, texts, recipe, parts.method, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     batches.length = settings.steps * settings.accumulate_steps
     probe = (
