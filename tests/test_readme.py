@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import re
@@ -81,12 +82,29 @@ def test_the_commands_of_the_readme_run_one_after_the_other(folder):
 @pytest.mark.slow
 @installed
 def test_the_commands_on_views_run_one_after_the_other(folder):
-    found = commands("## Views", "## Runs")
+    found = commands("## Views", "## Methods")
     assert [command[2] for command in found] == ["show", "audit", "build"]
     for command in found:
         done = run([sys.executable, "-m", *command, "--set", f"views.store={folder / 'store'}"], folder)
         assert done.returncode == 0, (command, done.stderr[-2000:])
     assert (folder / "store" / "views.sqlite").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_on_mining_run_one_after_the_other(folder):
+    things = "kettle carpet violin bicycle window oven mirror saddle lantern anchor chimney piano keyboard tent".split()
+    pairs = [
+        {"anchor": f"How is a {thing} cleaned?", "positive": f"Clean a {thing} with {tool}."}
+        for thing, tool in zip(things, itertools.cycle(["warm water", "a soft brush", "vinegar"]))
+    ]
+    write_jsonl(folder / "pairs.jsonl", pairs)
+    found = commands("## Negatives, duplicates, batches", "## Runs")
+    assert [command[1] for command in found] == ["mine", "train"]
+    for command in found:
+        done = run([sys.executable, "-m", *command], folder)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+    assert "negative_2" in (folder / "mined.jsonl").read_text()
+    assert (folder / "runs" / "mined" / "model" / "modules.json").exists()
 
 
 @pytest.mark.slow
@@ -102,9 +120,10 @@ def test_the_python_of_the_readme_runs(folder, place, printed):
 @pytest.mark.slow
 def test_the_recipes_of_the_readme_are_sound(folder):
     *parts, whole = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    recipes = dict(zip(("views", "method", "options"), parts, strict=True)) | {"whole": whole}
+    names = ("views", "method", "options", "negatives", "sources")
+    recipes = dict(zip(names, parts, strict=True)) | {"whole": whole}
     for name, text in recipes.items():
-        data = "" if name == "whole" else "data: {train: sentences.txt.gz}\n"
+        data = "" if text.startswith("data:") or name == "whole" else "data: {train: sentences.txt.gz}\n"
         (folder / f"{name}.yaml").write_text(data + text, encoding="utf-8")
     checked = {
         name: run([sys.executable, "-m", "textcl", "recipe", "check", f"{name}.yaml", "--json"], folder)
@@ -115,6 +134,8 @@ def test_the_recipes_of_the_readme_are_sound(folder):
     assert json.loads(checked["views"].stdout)["views"]["second"][0]["min_similarity"] == 0.8
     assert json.loads(checked["method"].stdout)["method"]["temperature"]["most"] == 0.2
     assert json.loads(checked["options"].stdout)["development"]["by"] == "spearman"
+    assert json.loads(checked["negatives"].stdout)["method"]["positives"] == "group"
+    assert [one["name"] for one in json.loads(checked["sources"].stdout)["data"]["sources"]] == ["faq", "nli", "web"]
     assert json.loads(checked["whole"].stdout)["views"]["second"][1]["rate"] == 0.15
 
 
@@ -224,6 +245,22 @@ def test_what_mined_negatives_change_is_what_was_measured():
 def _with_deviation(row):
     assert len(row["values"]) >= 3
     return f"{row['mean']:.4f} ± {row['deviation']:.4f}"
+
+
+def test_the_memory_and_time_of_a_step_are_the_measured_ones_and_what_was_asked():
+    measured = result("memory")["batches"]
+    assert list(measured) == ["64", "256", "1024", "4096"]
+    for pairs, ways in measured.items():
+        cached, theirs = ways["chunk_tokens"], ways["sentence_transformers"]
+        plain = f"{ways['plain']['peak_mib']:,.0f}" if "peak_mib" in ways["plain"] else ""
+        times = f"{cached['times_plain']:.2f}" if plain else ""
+        other = cached["times_sentence_transformers"]
+        numbers = f"{plain} | {cached['peak_mib']:,.0f} | {theirs['peak_mib']:,.0f} | {times} | {other:.2f} |"
+        assert f"| {int(pairs):,} | {numbers}" in README
+        for way in (cached, ways["chunk_rows"]):
+            assert way["times_sentence_transformers"] <= 1
+            assert way["peak_mib"] <= theirs["peak_mib"]
+            assert not plain or way["times_plain"] <= 1.4
 
 
 def test_near_duplicates_take_the_time_that_was_measured():
