@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,7 +37,9 @@ app.add_typer(views.app, name="views")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 a gate said no, 2 wrong input, 3 a bug of ours, 130 interrupted."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    _leave_processes()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -66,3 +69,15 @@ def _fault(error: object, code: int) -> int:
     for line in str(error).splitlines():
         print(f"textcl: {line}", file=sys.stderr)
     return code
+
+
+def _leave_processes() -> None:
+    """Leave the group of processes that a command has joined; its threads, met by the interpreter's exit, abort it.
+
+    What a run holds must be gone by then, the traceback of a fault too: a wrapped model that is freed after its group
+    waits for the group's threads, while they wait for the interpreter's lock.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()

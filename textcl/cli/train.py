@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,27 +33,14 @@ def train(
     from textcl.recipe.reading import parse_overrides
 
     overrides = parse_overrides(set_ or [])
-    with _processes_left():
-        if seeds is not None:
-            runs = train_seeds(recipe, seeds, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
-            if PartialState().is_main_process:
-                show_json({"folder": str(runs.folder), **runs.to_json()}) if json else show_seeds(runs)
-            return
-        run = run_training(recipe, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
+    if seeds is not None:
+        runs = train_seeds(recipe, seeds, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
         if PartialState().is_main_process:
-            _show(run, json)
-
-
-@contextmanager
-def _processes_left() -> Iterator[None]:
-    """Leave the group of processes at the end: its threads, met by the interpreter's exit, abort the process."""
-    import torch
-
-    try:
-        yield
-    finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+            show_json({"folder": str(runs.folder), **runs.to_json()}) if json else show_seeds(runs)
+        return
+    run = run_training(recipe, set=overrides, out=out, resume=resume, force=force, progress=bar, say=say)
+    if PartialState().is_main_process:
+        _show(run, json)
 
 
 def _show(run: Run, json: bool) -> None:
