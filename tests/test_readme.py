@@ -103,7 +103,7 @@ def test_the_commands_on_mining_run_one_after_the_other(folder):
     for command in found:
         done = run([sys.executable, "-m", *command], folder)
         assert done.returncode == 0, (command, done.stderr[-2000:])
-    assert "negative_2" in (folder / "mined.jsonl").read_text()
+    assert "negative_1" in (folder / "mined.jsonl").read_text()
     assert (folder / "runs" / "mined" / "model" / "modules.json").exists()
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textcl.assemble.processes import check_same_data, check_same_recipe, join_processes, of_the_first, together
+from textcl.assemble.processes import (
+    check_same_data,
+    check_same_recipe,
+    first_process_first,
+    join_processes,
+    of_the_first,
+    together,
+)
 from textcl.errors import ConfigError, ConfigErrors, DataError
 from textcl.recipe.reading import read_recipe
 
@@ -20,6 +27,15 @@ def failing(process, error):
         return rank
 
     return work
+
+
+def left_behind():
+    """Work that says who has begun it before."""
+    with Path("begun").open("a+") as file:
+        file.seek(0)
+        before = file.read()
+        file.write(str(join_processes().process_index))
+    return before
 
 
 def outcome(action):
@@ -44,11 +60,15 @@ def main():
         "other recipe": outcome(lambda: check_same_recipe(other)),
         "same data": outcome(lambda: check_same_data("abc")),
         "other data": outcome(lambda: check_same_data(f"abc{rank}")),
+        "first first": outcome(lambda: first_process_first(left_behind)),
+        "first fails": outcome(lambda: first_process_first(failing(0, DataError("is empty", "a.txt", 3)))),
+        "second fails": outcome(lambda: first_process_first(failing(1, DataError("is empty", "a.txt", 3)))),
         "well again": outcome(lambda: together(lambda: 20 + rank)),
     }
 
 
-if __name__ == "__main__":
+def show():
+    """Print what came of them, and leave."""
     from accelerate import PartialState
 
     print(json.dumps(main()))  # noqa: T201 (read by the test)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,11 @@ def test_alone_an_error_of_the_work_is_raised_as_it_is(error):
     assert raised.value is error
 
 
-def test_one_process_agrees_with_itself():
+def test_one_process_agrees_with_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     found = main()
+    assert found["first first"] == ["returned", ""]
+    assert found["first fails"] == ["DataError", "a.txt:3: is empty"]
     assert found["well"] == ["returned", 10]
     assert found["of the first"] == ["returned", "run-0"]
     assert found["wrong on 0"] == ["DataError", "a.txt:3: is empty"]
@@ -41,10 +45,14 @@ def test_one_process_agrees_with_itself():
 
 
 @pytest.mark.slow
-def test_two_processes_agree_or_both_hear_why_not():
-    first, second = (
-        json.loads(output.splitlines()[-1]) for output in run_together(2, ["-m", "tests.assemble.one_of_two"])
-    )
+def test_two_processes_agree_or_both_hear_why_not(tmp_path):
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from tests.assemble.one_of_two import show; show()"
+    first, second = (json.loads(output.splitlines()[-1]) for output in run_together(2, ["-c", code], tmp_path))
+    assert [first["first first"], second["first first"]] == [["returned", ""], ["returned", "0"]]
+    assert [first["first fails"], second["first fails"]] == [first["wrong on 0"], second["wrong on 0"]]
+    assert second["second fails"] == ["DataError", "a.txt:3: is empty"]
+    assert first["second fails"] == ["TextclError", "process 1: a.txt:3: is empty"]
     assert [first["well"], second["well"]] == [["returned", 10], ["returned", 11]]
     assert [first["well again"], second["well again"]] == [["returned", 20], ["returned", 21]]
     assert first["of the first"] == second["of the first"] == ["returned", "run-0"]

@@ -14,6 +14,7 @@ from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError
 from textcl.losses import InfoNCE, SimilarityDistillation, Uniformity
 from textcl.methods import MoCo, Pairs, Regulariser
+from textcl.methods.method import ABSENT
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_terms_of_all_embeddings_are_added_with_their_weights_and_shown_without(
     assert output.diagnostics["uniformity"].item() == pytest.approx(spread, rel=1e-9)
     assert output.diagnostics["distillation"].item() == pytest.approx(kept, rel=1e-9)
     assert not any(value.requires_grad for value in output.diagnostics.values())
+
+
+def test_the_terms_do_not_see_hard_negatives_that_are_not_there(pairs, tiny_encoder, tiny_corpus, tiny_model_folder):
+    texts, hard = tiny_corpus[:8], [["", tiny_corpus[8], "", tiny_corpus[9]], ["", "", "", tiny_corpus[10]]]
+    labels = [[ABSENT, ABSENT], [100, ABSENT], [ABSENT, ABSENT], [101, 102]]
+    batch = make_batch(tiny_encoder, texts[:4], texts[4:], hard=hard, negative_groups=labels)
+    method = pairs(uniformity=0.5, distillation=2.0)
+    anchors, positives, first, second = map(lists, sides_of(method.encoder, batch))
+    frozen = [lists(side) for side in sides_of(load_encoder(tiny_model_folder).double(), batch)]
+    diagnostics = method(batch).diagnostics
+    sides = (anchors, positives, first[1::2])
+    spread = sum(oracles.uniformity(side, 3.0) for side in sides) / 3
+    assert diagnostics["uniformity"].item() == pytest.approx(spread, rel=1e-9)
+    there = [*anchors, *positives, *first[1::2], second[3]]
+    frozen_there = [*frozen[0], *frozen[1], *frozen[2][1::2], frozen[3][3]]
+    kept = oracles.similarity_distillation(there, frozen_there, 0.2)
+    assert diagnostics["distillation"].item() == pytest.approx(kept, rel=1e-9)
 
 
 def test_in_moco_the_terms_see_the_queries_alone(pairs, batch, tiny_model_folder):

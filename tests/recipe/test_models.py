@@ -58,3 +58,30 @@ def test_every_setting_is_described_where_its_name_is_not_enough():
     }
     assert bare == set()
     assert json.dumps(schema)
+
+
+NEGATIVES = {"file": "mined.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"negatives": {**NEGATIVES, "margin": 0.1, "first_rank": 10}}, "first_rank, margin: for mining in training"),
+        ({"negatives": {**NEGATIVES, "sampling": "random"}}, "sampling: for mining in training"),
+        (
+            {"training": {"unique_batches": True}, "method": {"name": "pairs", "positives": "group"}},
+            "training.unique_batches keeps rows of a group apart",
+        ),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(more, said):
+    data = {"train": "a.jsonl", "columns": {"anchor": "a", "positive": "b"}, "group": "g"}
+    with pytest.raises(ValidationError, match=said):
+        Recipe.model_validate({"data": data, **more})
+
+
+@pytest.mark.parametrize("more", [{"per_row": 2}, {"every": 10, "margin": 0.1}, {"margin": None, "first_rank": 1}])
+def test_negatives_of_a_file_have_a_number_a_row_and_bounds_where_they_are_mined_again(more):
+    data = {"train": "a.jsonl", "columns": {"anchor": "a", "positive": "b"}}
+    recipe = Recipe.model_validate({"data": data, "negatives": {**NEGATIVES, **more}})
+    assert Recipe.model_validate(recipe.model_dump()) == recipe

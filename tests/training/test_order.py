@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from textcl.errors import ConfigError
-from textcl.training.order import Alternating, Mixed, Shuffled, Unique, components, source_seed
+from textcl.training.order import Alternating, Mixed, Shuffled, Stretches, Unique, components, source_seed
 
 SEEDS = st.integers(0, 99)
 
@@ -372,3 +372,11 @@ def test_sources_of_equal_length_have_different_orders_and_the_first_one_that_of
     first, second = (half[half[:, 0] == source, 1].tolist() for source in (0, 1))
     assert len(first) == len(second) == 20
     assert set(first) != set(second)
+
+
+@pytest.mark.parametrize(("block", "most"), [(None, 2), (10, 6)])
+def test_few_permutations_are_kept(block, most):
+    stretches = Stretches(100, seed=0, block=block)
+    for epoch in range(20):
+        assert sorted(stretches.rows(epoch, 0, 100).tolist()) == list(range(100))
+        assert len(stretches._kept) <= most

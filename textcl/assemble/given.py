@@ -72,15 +72,19 @@ def read_given(
         negatives = None if recipe.negatives is None else Negatives(recipe, held(texts[0]))
         collection = _read_collection(recipe)
         development = read_development(recipe, collection)
-        return Given(folder, parts, texts, fingerprint(_parts(texts)), negatives, collection, development)
+        seen = fingerprint(_parts(texts, negatives))
+        return Given(folder, parts, texts, seen, negatives, collection, development)
 
     found = together(read)
     check_same_data(found.fingerprint)
     return replace(found, folder=of_the_first(found.folder))
 
 
-def _parts(texts: Sequence[AnyTexts]) -> Iterator[str | bytes]:
-    """Yield all texts and labels; a stream is read through, and its faults are found here."""
+def _parts(texts: Sequence[AnyTexts], negatives: Negatives | None) -> Iterator[str | bytes]:
+    """Yield all texts, labels and negatives; a stream is read through, and its faults are found here."""
+    if negatives is not None:
+        yield negatives.pairs.made_from
+        yield b"" if negatives.first is None else negatives.first.tobytes()
     for one in texts:
         for block in one.blocks():
             yield from chain(block.anchors, block.positives, *block.hard_negatives)

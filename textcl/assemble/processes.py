@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,11 +15,12 @@ from textcl.recipe.models import Recipe, TrainingRecipe
 from textcl.recipe.reading import write_recipe
 
 T = TypeVar("T")
+_PATIENCE = timedelta(hours=24)  # while the first one mines or measures; a process that ends is noticed at once
 
 
 def join_processes() -> PartialState:
     """Join the group of processes that this one was started with, if there is one."""
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
 
 
 def together(work: Callable[[], T]) -> T:
@@ -87,13 +88,16 @@ def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
         raise ConfigError("training.precision", problem=problem) from error
 
 
-@contextmanager
-def first_process_first(accelerator: Accelerator) -> Iterator[None]:
-    """Let the other processes wait until the first one is through, or has failed: they find the same fault then."""
-    if not accelerator.is_main_process:
-        accelerator.wait_for_everyone()
-    try:
-        yield
-    finally:
-        if accelerator.is_main_process:
-            accelerator.wait_for_everyone()
+def first_process_first(work: Callable[[], T]) -> T:
+    """Do some work on the first process, then on the others, which find what it has left on disk.
+
+    Args:
+        work: Must not wait for other processes.
+
+    Raises:
+        Exception: As `together` raises it: where the first one fails, the others do not begin.
+    """
+    first = PartialState().is_main_process
+    found = together(lambda: work() if first else None)
+    found_after = together(lambda: None if first else work())
+    return found if first else found_after  # type: ignore[return-value]  # what `work` returned here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import shutil
 from collections.abc import Sequence
@@ -42,13 +43,21 @@ def choose_folder(out: str | Path | None, recipe: Recipe, *, resume: bool, force
     return folder
 
 
-def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make the folder of a new run, with its resolved recipe; a run that goes on has both."""
+def open_folder(folder: Path, recipe: Recipe, fingerprint: str, *, resume: bool) -> None:
+    """Make the folder of a new run, with its resolved recipe and the fingerprint of its data.
+
+    Raises:
+        ArtifactError: If a run is to go on, and began with other data.
+    """
+    kept = folder / "data.json"
     if resume:
+        if not kept.is_file() or json.loads(kept.read_text(encoding="utf-8")) != {"fingerprint": fingerprint}:
+            raise ArtifactError(folder, "began with other texts, groups or negatives; give it the same, or start anew")
         return
     if folder.exists():
         shutil.rmtree(folder)  # allowed by check_target, and everything that could be wrong has been looked at
     folder.mkdir(parents=True)
+    write_whole(kept, json.dumps({"fingerprint": fingerprint}))
     write_whole(folder / "recipe.yaml", write_recipe(recipe))
     (folder / "journal.jsonl").touch()
     (folder / "checkpoints").mkdir()

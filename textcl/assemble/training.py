@@ -18,11 +18,10 @@ from textcl.assemble.given import Given, read_given, read_same_recipe
 from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.negatives import Miner
 from textcl.assemble.notes import tell
-from textcl.assemble.processes import first_process_first, join_processes, make_accelerator
+from textcl.assemble.processes import first_process_first, join_processes, make_accelerator, together
 from textcl.assemble.run_folder import open_folder, versions
 from textcl.assemble.sources import make_sources
 from textcl.assemble.views import unwritten
-from textcl.corpus.collection import Collection
 from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.encoder.lora import merge_lora
 from textcl.evaluation.compare import Comparison, compare_results
@@ -109,13 +108,12 @@ def train(
     recipe = _resolved(recipe, accelerator)
     given = read_given(recipe, accelerator, out, resume=resume, force=force, progress=progress)
     parts, texts = given.parts, given.texts
-    with first_process_first(accelerator):  # the others find the tokens on disk
-        sources, longer, notes = make_sources(texts, parts, recipe, progress)
-        miner = None
-        if given.negatives is not None:
-            (source,) = (one for one in sources if isinstance(one, PairSource))
-            miner = Miner(given.negatives, parts, source, given.folder, accelerator, progress, say)
-            sources, notes = [miner.source], [*notes, *miner.notes]
+    sources, longer, notes = first_process_first(lambda: make_sources(texts, parts, recipe, progress))  # tokens on disk
+    miner, negatives = None, given.negatives
+    if negatives is not None:
+        (source,) = (one for one in sources if isinstance(one, PairSource))
+        miner = first_process_first(lambda: Miner(negatives, parts, source, given.folder, accelerator, progress, say))
+        sources, notes = [miner.source], [*notes, *miner.notes]
     batches = make_batches(sources, texts, recipe, parts.method, accelerator)
     settings = make_settings(recipe, batches.per_epoch)
     batches.length = settings.steps * settings.accumulate_steps
@@ -140,8 +138,8 @@ def train(
         tell(recipe, texts, parts.encoder.max_seq_length, given.collection, longer, say)
         for note in notes:
             say(note)
-        open_folder(given.folder, recipe, resume=resume)
-    before = _before(given.folder, recipe, parts, given.collection, accelerator, progress)
+    together(lambda: open_folder(given.folder, recipe, given.fingerprint, resume=resume) if first else None)
+    before = together(lambda: _before(recipe, given, progress) if first else None)
     result = trainer.train(resume=resume, progress=progress)
     if not first:
         return Run(given.folder, given.folder / "model", None, None, None, result.steps, result.kept_step)
@@ -177,23 +175,15 @@ def _mix(recipe: Recipe, parts: Components, development: Development | None, say
     return {"share": share, "measures": to_json(found)}
 
 
-def _before(
-    folder: Path,
-    recipe: Recipe,
-    parts: Components,
-    collection: Collection | None,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> RetrievalResult | None:
+def _before(recipe: Recipe, given: Given, progress: Progress) -> RetrievalResult | None:
     """Return the measures of the encoder as it came; a resume reads its run back."""
-    found = None
-    if collection is not None and recipe.evaluation is not None and accelerator.is_main_process:
-        path = folder / "runs" / "before.trec"
-        if not path.exists():
-            write_run(path, rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress).run)
-        found = evaluate_run(read_run(path), collection.qrels, recipe.evaluation.measures, seed=recipe.seed)
-    accelerator.wait_for_everyone()
-    return found
+    collection, chosen = given.collection, recipe.evaluation
+    if collection is None or chosen is None:
+        return None
+    path = given.folder / "runs" / "before.trec"
+    if not path.exists():
+        write_run(path, rank_collection(given.parts.encoder, collection, chosen.measures, progress).run)
+    return evaluate_run(read_run(path), collection.qrels, chosen.measures, seed=recipe.seed)
 
 
 def _finish(

@@ -96,6 +96,11 @@ class GatheredBatch:
         """(N, N) booleans, true where two rows share a label."""
         return share_a_label(self.groups, self.groups)
 
+    def present(self, sides: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the rows of each side without the places of hard negatives that are not there, (n, D) each."""
+        there = (self.negative_groups[:, :, 0] != ABSENT).T
+        return (*sides[:2], *(side[some] for side, some in zip(sides[2:], there, strict=False)))
+
 
 class Method(nn.Module, ABC):
     """Owns the encoder and everything trained or kept beside it, so that one `state_dict` holds the run.
@@ -163,7 +168,10 @@ class Method(nn.Module, ABC):
         output = self.objective(gathered)
         loss, diagnostics = output.loss, dict(output.diagnostics)
         for name, one in self.regularisers.items():
-            value = cast(Regulariser, one)(gathered.sides, gathered.fixed.get(name))
+            fixed_sides = gathered.fixed.get(name)
+            value = cast(Regulariser, one)(
+                gathered.present(gathered.sides), None if fixed_sides is None else gathered.present(fixed_sides)
+            )
             loss = loss + cast(Regulariser, one).weight * value
             diagnostics[name] = value.detach()
         return MethodOutput(loss, diagnostics)

@@ -46,8 +46,12 @@ class Regulariser(nn.Module):
         return None if self.frozen is None else forward_rows(self.frozen, tokens)
 
     def forward(self, sides: Sequence[Tensor], fixed: Sequence[Tensor] | None = None) -> Tensor:
-        """Return the unweighted term for the (N, D) embeddings of each side and, with `frozen`, its (N, F)."""
+        """Return the unweighted term for the (n, D) embeddings of each side and, with `frozen`, its (n, F).
+
+        Without `frozen`, sides of hard negatives that have fewer than two rows say nothing.
+        """
         if fixed is None:
-            return torch.stack([self.term(side) for side in sides]).mean()
+            enough = (*sides[:2], *(side for side in sides[2:] if len(side) > 1))
+            return torch.stack([self.term(side) for side in enough]).mean()
         value: Tensor = self.term(torch.cat(tuple(sides)), torch.cat(tuple(fixed)))
         return value

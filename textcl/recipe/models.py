@@ -133,6 +133,9 @@ DATA: dict[str, type[StrictModel]] = {"one": DataRecipe, "several": MixtureRecip
 """What stands in a fault's place to say which kind of `data` section was taken."""
 
 
+_BOUNDS = ("first_rank", "last_rank", "margin", "relative_margin", "max_score", "sampling")
+
+
 class NegativesRecipe(StrictModel):
     """The `negatives` section: hard negatives mined for each pair, from a file or by the encoder in training."""
 
@@ -151,6 +154,9 @@ class NegativesRecipe(StrictModel):
     def _says_where_from(self) -> NegativesRecipe:
         if self.file is None and self.every is None:
             raise ValueError("needs a file of mined negatives, or in `every` how often to mine")
+        idle = [name for name in _BOUNDS if getattr(self, name) != type(self).model_fields[name].default]
+        if self.every is None and idle:
+            raise ValueError(f"{', '.join(idle)}: for mining in training; say in `every` how often, or leave out")
         return self
 
 
@@ -280,6 +286,8 @@ class Recipe(StrictModel):
             raise ValueError("training.unique_batches needs all rows at once, which data.stream does not hold")
         if self.training.unique_batches and getattr(self.data, "batches", None) == "mixed":
             raise ValueError("training.unique_batches needs batches of one source: data.batches: one_source")
+        if self.training.unique_batches and getattr(self.method, "positives", "own") == "group":
+            raise ValueError("training.unique_batches keeps rows of a group apart, which method.positives: group pairs")
         if self.negatives is not None:
             self._check_negatives(streams)
 

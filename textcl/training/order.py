@@ -18,7 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from textcl.errors import ConfigError
 from textcl.randomness import permutation
 
-_KEPT = 6  # permutations of a source: a batch may reach over blocks, and into the next epoch
+_KEPT = 6  # permutations of a source's blocks: a batch may reach over blocks, and into the next epoch
+_KEPT_WHOLE = 2  # of all its rows
 
 
 class Order(Protocol):
@@ -70,7 +71,7 @@ class Stretches:
 
     def _permuted(self, length: int, name: str, epoch: int) -> NDArray[np.int64]:
         if (name, epoch) not in self._kept:
-            if len(self._kept) == _KEPT:
+            if len(self._kept) == (_KEPT_WHOLE if self.block >= self.count else _KEPT):
                 del self._kept[next(iter(self._kept))]
             self._kept[name, epoch] = permutation(length, self.seed, name, epoch)
         return self._kept[name, epoch]
