@@ -78,7 +78,7 @@ def test_train_leaves_the_run_that_the_design_names(done, folder):
     names = {path.name for path in run.iterdir()}
     assert names == {
         "model", "checkpoints", "recipe.yaml", "manifest.json", "journal.jsonl", "tensorboard", "runs",
-        "evaluation.json",
+        "evaluation.json", "data.json",
     }  # fmt: skip
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["limit"] == 40
