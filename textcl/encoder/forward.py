@@ -1,7 +1,8 @@
-"""Token rows → embeddings, through a sentence-transformers model, with little padding.
+"""Token rows → embeddings, through a sentence-transformers model, with no padding or little.
 
-Rows are sorted by length and run in groups of like length, so that short rows do not pay for long ones; the answer
-comes back in the caller's order.
+Rows are sorted by length and run in groups; the answer comes back in the caller's order. Where the encoder's
+architecture is known a group is packed; elsewhere it is padded, and rows of a group are of like length, so that short
+rows do not pay for long ones.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 
 from textcl.corpus.tokens import TokenRows
+from textcl.encoder.packing import is_packable, packed_forward
 
-_GROUP_TOKENS = 2048  # about what stays in a core's cache at the widths of small encoders
-_LONGEST_TO_SHORTEST = 1.3  # within a group, or two tokens more: what is padded is small, and the groups are few
+GROUP_TOKENS = 2048
+"""About what stays in a core's cache at the widths of small encoders."""
+_LONGEST_TO_SHORTEST = 1.3  # within a padded group, or two tokens more: what is padded is small, and the groups are few
 
 
 def forward_rows(
-    encoder: SentenceTransformer, rows: TokenRows, *, prompt_tokens: int = 0, group_tokens: int = _GROUP_TOKENS
+    encoder: SentenceTransformer,
+    rows: TokenRows,
+    *,
+    prompt_tokens: int = 0,
+    group_tokens: int = GROUP_TOKENS,
+    packed: bool = True,
 ) -> Tensor:
     """Return the embedding of each row, (B, D), with gradients where they are enabled.
 
@@ -30,34 +38,47 @@ def forward_rows(
         encoder: Its device is used.
         rows: B rows of at least one token, special tokens included.
         prompt_tokens: Tokens before the text, left out by poolings that exclude the prompt.
-        group_tokens: Padded tokens run at a time; decides speed; the numbers stay, dropout's draws aside.
+        group_tokens: Tokens run at a time, padding included; decides speed; the numbers stay, dropout's draws aside.
+        packed: Run without padding where the encoder is one that can.
     """
-    device = next(encoder.parameters()).device
-    groups = list(_groups(rows.lengths, group_tokens))
-    outputs = []
-    for group in groups:
-        ids, mask = _pad(rows.take(group), encoder)
-        features: dict[str, object] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-        if excludes_prompt(encoder):
-            features["prompt_length"] = prompt_tokens
-        outputs.append(encoder(features)["sentence_embedding"])
-    order = torch.from_numpy(np.argsort(np.concatenate(groups), kind="stable")).to(device)
+    packed = packed and is_packable(encoder)
+    prompt = prompt_tokens if excludes_prompt(encoder) else None
+    groups = list(groups_of(rows.lengths, group_tokens, padded=not packed))
+    run = packed_forward if packed else _padded_forward
+    outputs = [run(encoder, rows.take(group), prompt) for group in groups]
+    order = torch.from_numpy(np.argsort(np.concatenate(groups), kind="stable")).to(outputs[0].device)
     return torch.cat(outputs)[order]
 
 
-def _groups(lengths: NDArray[np.int64], group_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers, shortest rows first, in groups of like length."""
+def groups_of(lengths: NDArray[np.int64], group_tokens: int, *, padded: bool) -> Iterator[NDArray[np.int64]]:
+    """Yield row numbers, shortest rows first, in groups of at most `group_tokens` tokens or a single row.
+
+    Args:
+        lengths: (B,) tokens of each row.
+        group_tokens: Counted with padding where it is `padded`, to the group's longest row.
+        padded: Keep to rows of like length too.
+    """
     order = np.argsort(lengths, kind="stable")
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order):
-            longest, shortest = lengths[order[end]], lengths[order[start]]
-            if longest <= max(shortest * _LONGEST_TO_SHORTEST, shortest + 2) and longest * (end + 1 - start) <= max(
-                group_tokens, longest
-            ):
-                continue
-        yield order[start:end]
-        start = end
+    start, total = 0, 0
+    for place, length in enumerate(lengths[order].tolist()):
+        shortest = lengths[order[start]]
+        total = length * (place + 1 - start) if padded else total + length
+        unlike = padded and length > max(shortest * _LONGEST_TO_SHORTEST, shortest + 2)
+        if place > start and (unlike or total > group_tokens):
+            yield order[start:place]
+            start, total = place, length
+    yield order[start:]
+
+
+def _padded_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens: int | None) -> Tensor:
+    """Return the embedding of each row, (B, D), padded to the longest."""
+    device = next(encoder.parameters()).device
+    ids, mask = _pad(rows, encoder)
+    features: dict[str, object] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    if prompt_tokens is not None:
+        features["prompt_length"] = prompt_tokens
+    embeddings: Tensor = encoder(features)["sentence_embedding"]
+    return embeddings
 
 
 def _pad(rows: TokenRows, encoder: SentenceTransformer) -> tuple[Tensor, Tensor]:

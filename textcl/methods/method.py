@@ -17,6 +17,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from textcl.corpus.tokens import TokenRows
+from textcl.encoder.dropout import draw_cheaply
 from textcl.encoder.forward import forward_rows
 from textcl.losses.temperature import set_progress
 from textcl.methods.regularisers import Regulariser
@@ -112,7 +113,7 @@ class Method(nn.Module, ABC):
 
     Args:
         encoder: What training leaves behind; everything else is dropped. The pooler that BERT and its kin carry, and
-            no embedding uses, is frozen.
+            no embedding uses, is frozen; dropout gets draws that cost little.
         regularisers: Terms added to the objective, by name.
 
     Attributes:
@@ -124,6 +125,7 @@ class Method(nn.Module, ABC):
     def __init__(self, encoder: SentenceTransformer, regularisers: Mapping[str, Regulariser] | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        draw_cheaply(encoder)
         self.regularisers = nn.ModuleDict(regularisers or {})
         # Without a gradient in it DistributedDataParallel would wait for one, and stop at the second step.
         pooler = getattr(cast(Any, encoder[0]).auto_model, "pooler", None)

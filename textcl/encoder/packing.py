@@ -1,0 +1,197 @@
+"""A forward pass without padding: rows laid end to end as one sequence, with attention kept inside each row.
+
+Everything in a transformer but attention works token by token, so only attention needs to know where rows end. It is
+registered with transformers under a name of its own, which a model carries for the length of a forward pass alone; the
+pooling of sentence-transformers takes the flat tokens by `cu_seq_lens_q`. Rows are sorted by length, so that rows of
+one length lie side by side: a view of them is a batch without padding, and nothing is copied to make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from textcl.corpus.tokens import TokenRows
+from textcl.encoder.dropout import drop_units
+from textcl.encoder.layers import transformer_of
+
+FAMILIES = ("bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
+"""Architectures whose attention takes nothing but queries, keys and values, and whose positions can be given."""
+_NAME = "textcl_packed"
+_MODULES = (Transformer, Pooling, Dense, Normalize, nn.Identity)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where B rows lie in T tokens.
+
+    Args:
+        offsets: (B + 1,) int32 on the tokens' device.
+        runs: Neighbouring rows of one length: first token, rows, tokens a row.
+    """
+
+    offsets: Tensor
+    runs: tuple[tuple[int, int, int], ...]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(length for _, _, length in self.runs)
+
+
+def is_packable(encoder: SentenceTransformer) -> bool:
+    """Tell whether `packed_forward` knows the encoder's architecture and modules."""
+    return (
+        isinstance(encoder[0], Transformer)
+        and transformer_of(encoder).config.model_type in FAMILIES
+        and all(isinstance(module, _MODULES) for module in encoder)
+    )
+
+
+def packed_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens: int | None = None) -> Tensor:
+    """Return the embedding of each row, (B, D).
+
+    Args:
+        encoder: One that `is_packable`.
+        rows: B rows of at least one token, those of one length side by side.
+        prompt_tokens: Tokens before the text, for poolings that exclude the prompt; None elsewhere.
+    """
+    transformer = transformer_of(encoder)
+    device = next(encoder.parameters()).device
+    layout = Layout(torch.from_numpy(rows.offsets.astype(np.int32)).to(device), tuple(_runs(rows.lengths)))
+    positions = np.arange(len(rows.ids)) - np.repeat(rows.offsets[:-1], rows.lengths) + _first_position(transformer)
+    features: dict[str, Any] = {
+        "input_ids": torch.from_numpy(rows.ids.astype(np.int64))[None].to(device),
+        "position_ids": torch.from_numpy(positions)[None].to(device),
+        "cu_seq_lens_q": layout.offsets,
+        "packed_layout": layout,
+    }
+    if prompt_tokens is not None:
+        features["prompt_length"] = prompt_tokens
+    with _packed_attention(transformer):
+        return cast(Tensor, encoder(features)["sentence_embedding"])
+
+
+def _runs(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Yield first token, rows and tokens a row of each run of equal lengths, (B,)."""
+    bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+    start = 0
+    for first, end in pairwise(bounds):
+        length = int(lengths[first])
+        yield start, end - first, length
+        start += (end - first) * length
+
+
+def _first_position(transformer: Any) -> int:  # noqa: ANN401 (Hugging Face models have no narrower type)
+    """Return the position of a row's first token: RoBERTa and its kin count from behind the padding's own position."""
+    embeddings = transformer.embeddings
+    padding = getattr(embeddings, "padding_idx", None)
+    return 0 if padding is None or transformer.config.model_type == "modernbert" else int(padding) + 1
+
+
+@contextmanager
+def _packed_attention(transformer: Any) -> Iterator[None]:  # noqa: ANN401
+    """Let the model use packed attention inside a `with`, and what it had before afterwards."""
+    config = transformer.config
+    before = config._attn_implementation
+    config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _attention(
+    module: nn.Module,  # noqa: ARG001 (transformers' signature)
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,  # noqa: ARG001
+    *,
+    packed_layout: Layout,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: object,
+) -> tuple[Tensor, None]:
+    """Return attention within rows, (1, T, H, D), of (1, H, T, D) queries, keys and values.
+
+    Args:
+        module: Not looked at.
+        query: Of T tokens.
+        key: Likewise.
+        value: Likewise.
+        attention_mask: None, since there is no padding.
+        packed_layout: Where the rows lie.
+        dropout: Share of the attention that is dropped.
+        scaling: Of the scores; None for 1 / sqrt(D).
+        sliding_window: A token sees those at a distance below it; None for all of its row.
+    """
+    tokens = tuple(one[0].transpose(0, 1) for one in (query, key, value))  # (T, H, D) each
+    narrow = sliding_window is not None and packed_layout.longest > sliding_window
+    if query.is_cuda and not narrow:
+        return _jagged(tokens, packed_layout, dropout, scaling)[None], None
+    mixed = []
+    for start, rows, length in packed_layout.runs:
+        batch = [
+            one[start : start + rows * length].view(rows, length, *one.shape[1:]).transpose(1, 2) for one in tokens
+        ]
+        mask = _band(length, sliding_window, query.device) if narrow else None
+        mixed.append(_attend(batch, mask, dropout, scaling).transpose(1, 2).flatten(0, 1))
+    return torch.cat(mixed)[None], None
+
+
+def _attend(batch: list[Tensor], mask: Tensor | None, dropout: float, scaling: float | None) -> Tensor:
+    """Return attention over whole rows, (B, H, S, D) like its inputs."""
+    query, key, value = batch
+    if not dropout or query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
+    # With dropout torch goes this way on a CPU too, and its draws cost more than all the rest of it.
+    scores = query * (query.shape[-1] ** -0.5 if scaling is None else scaling) @ key.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return drop_units(scores.softmax(dim=-1), dropout) @ value
+
+
+def _jagged(tokens: tuple[Tensor, ...], layout: Layout, dropout: float, scaling: float | None) -> Tensor:
+    """Return attention within rows, (T, H, D), by torch's variable-length kernels."""
+    shortest, longest = min(length for _, _, length in layout.runs), layout.longest
+    query, key, value = (
+        torch.nested.nested_tensor_from_jagged(
+            one, layout.offsets.long(), min_seqlen=shortest, max_seqlen=longest
+        ).transpose(1, 2)
+        for one in tokens
+    )
+    mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scaling)
+    values: Tensor = mixed.transpose(1, 2).values()
+    return values
+
+
+def _band(length: int, width: int | None, device: torch.device) -> Tensor | None:
+    """Return the (S, S) booleans of a window, true where a token is seen; None where it is the whole row."""
+    if width is None or length <= width:
+        return None
+    place = torch.arange(length, device=device)
+    return (place[:, None] - place[None, :]).abs() < width
+
+
+def _no_mask(*_: object, **__: object) -> None:
+    """Return the mask of packed attention."""
+    return
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, _no_mask)
