@@ -40,16 +40,16 @@ class Layout:
 
     Args:
         offsets: (B + 1,) int32 on the tokens' device.
-        runs: Neighbouring rows of one length: first token, rows, tokens a row.
+        runs: Rows and tokens a row of each stretch of rows that are as long as each other, in their order.
     """
 
     offsets: Tensor
-    runs: tuple[tuple[int, int, int], ...]
+    runs: tuple[tuple[int, int], ...]
 
     @property
     def longest(self) -> int:
         """Tokens of the longest row."""
-        return max(length for _, _, length in self.runs)
+        return max(length for _, length in self.runs)
 
 
 def is_packable(encoder: SentenceTransformer) -> bool:
@@ -85,14 +85,11 @@ def packed_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens:
         return cast(Tensor, encoder(features)["sentence_embedding"])
 
 
-def _runs(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Yield first token, rows and tokens a row of each run of equal lengths, (B,)."""
+def _runs(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield rows and tokens a row of each run of equal lengths, (B,)."""
     bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
-    start = 0
     for first, end in pairwise(bounds):
-        length = int(lengths[first])
-        yield start, end - first, length
-        start += (end - first) * length
+        yield end - first, int(lengths[first])
 
 
 def _first_position(transformer: Any) -> int:  # noqa: ANN401 (Hugging Face models have no narrower type)
@@ -144,11 +141,11 @@ def _attention(
     narrow = sliding_window is not None and packed_layout.longest > sliding_window
     if query.is_cuda and not narrow:
         return _jagged(tokens, packed_layout, dropout, scaling)[None], None
+    # One split, whose gradient is one concatenation: slices would each fill a gradient of all tokens with zeros.
+    parts = [one.split([rows * length for rows, length in packed_layout.runs]) for one in tokens]
     mixed = []
-    for start, rows, length in packed_layout.runs:
-        batch = [
-            one[start : start + rows * length].view(rows, length, *one.shape[1:]).transpose(1, 2) for one in tokens
-        ]
+    for (rows, length), *run in zip(packed_layout.runs, *parts, strict=True):
+        batch = [one.view(rows, length, *one.shape[1:]).transpose(1, 2) for one in run]
         mask = _band(length, sliding_window, query.device) if narrow else None
         mixed.append(_attend(batch, mask, dropout, scaling).transpose(1, 2).flatten(0, 1))
     return torch.cat(mixed)[None], None
@@ -168,7 +165,7 @@ def _attend(batch: list[Tensor], mask: Tensor | None, dropout: float, scaling: f
 
 def _jagged(tokens: tuple[Tensor, ...], layout: Layout, dropout: float, scaling: float | None) -> Tensor:
     """Return attention within rows, (T, H, D), by torch's variable-length kernels."""
-    shortest, longest = min(length for _, _, length in layout.runs), layout.longest
+    shortest, longest = min(length for _, length in layout.runs), layout.longest
     query, key, value = (
         torch.nested.nested_tensor_from_jagged(
             one, layout.offsets.long(), min_seqlen=shortest, max_seqlen=longest
