@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402 (the environment comes first)
 import torch  # noqa: E402
+from accelerate import Accelerator  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors  # noqa: E402
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: E402
@@ -30,6 +31,8 @@ from textcl.encoder import vector_files  # noqa: E402
 from textcl.encoder.embed import embed_texts  # noqa: E402
 from textcl.encoder.load import load_encoder  # noqa: E402
 
+# Accelerate keeps one precision for the life of a process; `auto` then chooses it on every machine.
+Accelerator(cpu=True, mixed_precision="no")
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci")
 transformers_logging.disable_progress_bar()

@@ -9,7 +9,7 @@ encoder: {{model: {model}, max_tokens: 24, dropout: 0.1}}
 data: {{train: {texts}}}
 views:
   second: [{{name: mask, rate: 0.2}}]
-training: {{batch_size: 8, max_steps: 4, learning_rate: 1.0e-3, log_every: 1, save_every: 2}}
+training: {{precision: fp32, batch_size: 8, max_steps: 4, learning_rate: 1.0e-3, log_every: 1, save_every: 2}}
 """
 
 

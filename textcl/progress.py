@@ -12,7 +12,13 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-Advance = Callable[[int], None]
+
+class Advance(Protocol):
+    """Takes what was done since it was last told."""
+
+    def __call__(self, units: int, note: str = "", /) -> None:
+        """Count `units` more, which may be negative; `note` is a few numbers of the work to show beside the count."""
+        ...
 
 
 Say = Callable[[str], None]
@@ -33,11 +39,17 @@ def silent(text: str) -> None:
 @contextmanager
 def quiet(description: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG001 (the protocol's signature)
     """Report nothing."""
-    yield lambda _units: None
+    yield lambda _units, _note="": None
 
 
 @contextmanager
 def bar(description: str, total: int | None) -> Iterator[Advance]:
     """Show a bar with count, rate and time left on standard error; its last state stays."""
     with tqdm(total=total, desc=description, file=sys.stderr, dynamic_ncols=True, mininterval=0.5) as shown:
-        yield shown.update
+
+        def advance(units: int, note: str = "", /) -> None:
+            if note:
+                shown.set_postfix_str(note, refresh=False)
+            shown.update(units)
+
+        yield advance

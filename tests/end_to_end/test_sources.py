@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from tests.end_to_end.kills import kill_at_step
 from tests.end_to_end.outcomes import assert_same_journals, differ, values, weights
+from tests.journals import journal_without_speed
 from tests.launch import run_together
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from tests.views.test_apertium import installed
@@ -26,7 +27,6 @@ from textcl.methods.method import ABSENT
 from textcl.progress import quiet
 from textcl.recipe.reading import read_recipe
 from textcl.training.batches import draw_from
-from textcl.training.journal import read_journal
 from textcl.training.order import Mixed
 
 PAIRS = {"name": "faq", "train": "pairs.jsonl", "columns": {"anchor": "q", "positive": "a"}}
@@ -66,7 +66,8 @@ def train(out, data, more=(), words=(), **training):
 def given(work, data, more=None, **training):
     """The texts and sources of a recipe, and the batches of one process."""
     recipe = read_recipe(
-        work / "recipe.yaml", {"data": data, "views": {}, "training": {**LOOP, **training}, **(more or {})}
+        work / "recipe.yaml",
+        {"data": data, "views": {}, "training": {"precision": "fp32", **LOOP, **training}, **(more or {})},
     )
     texts = read_training_texts(recipe.data, quiet)
     parts = make_components(recipe, "cpu")
@@ -288,7 +289,7 @@ def test_streams_train_to_the_same_bits_with_and_without_workers(work, batches):
         data = {"sources": sources, "batches": batches}
         assert train(f"run-{workers}", data, [MASKED], workers=workers, max_steps=12) == 0
     assert_close(weights(work / "run-2"), weights(work / "run-0"), rtol=0, atol=0)
-    journals = [read_journal(work / name / "journal.jsonl") for name in ("run-0", "run-2")]
+    journals = [journal_without_speed(work / name / "journal.jsonl") for name in ("run-0", "run-2")]
     assert journals[0] == journals[1]
 
 
@@ -369,7 +370,7 @@ def test_a_killed_run_of_streams_resumes_to_the_bits_of_one_that_never_stopped(w
     kill_at_step(words_of("killed", data, [MASKED], **loop), work / "killed", kill_at)
     assert train("killed", data, [MASKED], ["--resume"], **loop) == 0
     assert_close(weights(work / "killed"), weights(work / "whole"), rtol=0, atol=0)
-    journals = [read_journal(work / name / "journal.jsonl") for name in ("killed", "whole")]
+    journals = [journal_without_speed(work / name / "journal.jsonl") for name in ("killed", "whole")]
     assert journals[0] == journals[1], kill_at
     assert list(values(work / "killed", "rows/faq")) == list(range(1, 61))
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from tests.journals import journal_without_speed
 from tests.methods.every import EVERY, fresh_method
 from tests.training.pairs import Seeded, gradients, new_simclr, pair_source
 from textcl.methods.method import ABSENT
@@ -97,8 +98,8 @@ def whole_run(method, batches, limits, accelerator, out):
     )
     out.mkdir(exist_ok=True)
     Trainer(method, batches, settings, out, accelerator).train()
-    lines = (out / "journal.jsonl").read_text().splitlines() if accelerator.is_main_process else []
-    return {"state": method.state_dict(), "journal": [json.loads(line) for line in lines]}
+    lines = journal_without_speed(out / "journal.jsonl") if accelerator.is_main_process else []
+    return {"state": method.state_dict(), "journal": lines}
 
 
 def dropout_seeds(model, texts, batch_size, accelerator, out):

@@ -92,8 +92,8 @@ def _order_of(texts: AnyTexts, recipe: Recipe, step: int, seed: int) -> Order:
     return Shuffled(len(texts), step, seed)
 
 
-def make_settings(recipe: Recipe, batches_per_epoch: int) -> TrainingSettings:
-    """Return the numbers of a recipe's loop."""
+def make_settings(recipe: Recipe, batches_per_epoch: int, peak_flops: float | None = None) -> TrainingSettings:
+    """Return the numbers of a recipe's loop; `peak_flops` as the settings have it."""
     loop = recipe.training
     steps = max(1, round(batches_per_epoch * loop.epochs / loop.accumulate_steps))
     steps = steps if loop.max_steps is None else min(steps, loop.max_steps)
@@ -117,6 +117,7 @@ def make_settings(recipe: Recipe, batches_per_epoch: int) -> TrainingSettings:
         choice=choice_of(recipe),
         health=_health(loop.health),
         seed=recipe.seed,
+        peak_flops=peak_flops,
     )
 
 

@@ -78,13 +78,21 @@ def check_same_data(fingerprint: str) -> None:
 
 
 def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
-    """Return what knows the processes and the precision of a run."""
+    """Return what knows the processes and the precision of a run.
+
+    Raises:
+        ConfigError: If the precision cannot be had here, or is not settled yet.
+    """
     on_gpu = torch.cuda.is_available()
-    precision = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[recipe.precision]
+    if recipe.precision == "auto":
+        raise ConfigError("training.precision", "auto", "what auto chose, which settle_precision says")
+    if recipe.precision == "fp16" and not on_gpu:  # Accelerate would take fp32 and not say so
+        raise ConfigError("training.precision", problem="fp16 needs a GPU, and there is none; take auto, fp32 or bf16")
+    precision = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[recipe.precision]
     try:
         return Accelerator(mixed_precision=precision, cpu=not on_gpu)
     except ValueError as error:  # Accelerate keeps the precision that a process started with
-        problem = "this process has trained with another precision already; start a new one for this run"
+        problem = f"is {recipe.precision}, but this process has trained with another one; start a new one for this run"
         raise ConfigError("training.precision", problem=problem) from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from textcl.artifacts import check_target, next_numbered, read_manifest, write_manifest, write_whole
 from textcl.assemble.given import read_same_recipe
+from textcl.assemble.precision import settle_precision
 from textcl.assemble.processes import join_processes, make_accelerator, of_the_first, together
 from textcl.assemble.training import RUN_KIND, RUN_VERSION, train
 from textcl.errors import ArtifactError, ConfigError, PromiseError
@@ -78,16 +79,20 @@ def train_seeds(
     if seeds < 2:
         raise ConfigError("seeds", seeds, "at least 2: one run tells no deviation; leave --seeds out for it")
     join_processes()
-    recipe = read_same_recipe(recipe, set)
     if resume and out is None:
         raise ConfigError("out", problem="--resume needs --out, the folder of the runs to continue")
     folder = of_the_first(next_numbered(Path("runs"), "seeds") if out is None else Path(out))
-    processes = make_accelerator(recipe.training)
+    first = join_processes().is_main_process
+    say = say if first else silent
+    kept = next(iter(sorted(folder.glob("seed-*/recipe.yaml"))), None) if first and resume else None
+    settled, notes = settle_precision(read_same_recipe(recipe, set), kept)  # once, so that all seeds have the same
+    processes = make_accelerator(settled.training)
     together(lambda: _open(folder, resume=resume, force=force) if processes.is_main_process else None)
-    say = say if processes.is_main_process else silent
-    numbers = tuple(recipe.seed + number for number in range(seeds))
+    for note in notes:
+        say(note)
+    numbers = tuple(settled.seed + number for number in range(seeds))
     for number in numbers:
-        own, seeded = folder / f"seed-{number}", recipe.model_copy(update={"seed": number})
+        own, seeded = folder / f"seed-{number}", settled.model_copy(update={"seed": number})
         started = (own / "recipe.yaml").is_file()
         if (own / "manifest.json").is_file():
             _check_recipe(own / "recipe.yaml", seeded)
@@ -121,11 +126,8 @@ def _open(folder: Path, *, resume: bool, force: bool) -> None:
 
 
 def _check_recipe(path: Path, recipe: Recipe) -> None:
-    """Raise ArtifactError if a complete run was made by another recipe; what `auto` chose aside."""
-    kept = read_recipe(path)
-    precision = recipe.training.precision
-    kept = kept.model_copy(update={"training": kept.training.model_copy(update={"precision": precision})})
-    if kept != recipe:
+    """Raise ArtifactError if a complete run was made by another recipe."""
+    if read_recipe(path) != recipe:
         raise ArtifactError(path, "differs from the recipe given; continue with the same one, or name another --out")
 
 

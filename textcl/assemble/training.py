@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from textcl.artifacts import whole_folder, write_manifest, write_whole
 from textcl.assemble.components import Components, make_encoder
 from textcl.assemble.development import Development, interpolate_best, to_json
@@ -18,6 +16,7 @@ from textcl.assemble.given import Given, read_given, read_same_recipe
 from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.negatives import Miner
 from textcl.assemble.notes import tell
+from textcl.assemble.precision import measure_peak, settle_precision
 from textcl.assemble.processes import first_process_first, join_processes, make_accelerator, together
 from textcl.assemble.run_folder import open_folder, versions
 from textcl.assemble.sources import make_sources
@@ -104,8 +103,9 @@ def train(
     progress = progress if first else quiet
     say = say if first else silent
     recipe = read_same_recipe(recipe, set)
+    recorded = Path(out) / "recipe.yaml" if resume and out is not None else None
+    recipe, chosen = settle_precision(recipe, recorded)
     accelerator = make_accelerator(recipe.training)
-    recipe = _resolved(recipe, accelerator)
     given = read_given(recipe, accelerator, out, resume=resume, force=force, progress=progress)
     parts, texts = given.parts, given.texts
     sources, longer, notes = first_process_first(lambda: make_sources(texts, parts, recipe, progress))  # tokens on disk
@@ -115,7 +115,7 @@ def train(
         miner = first_process_first(lambda: Miner(negatives, parts, source, given.folder, accelerator, progress, say))
         sources, notes = [miner.source], [*notes, *miner.notes]
     batches = make_batches(sources, texts, recipe, parts.method, accelerator)
-    settings = make_settings(recipe, batches.per_epoch)
+    settings = make_settings(recipe, batches.per_epoch, measure_peak(recipe))
     batches.length = settings.steps * settings.accumulate_steps
     probe = (
         None if recipe.training.health is None else draw_probe(sources, recipe.training.health.probe_pairs, recipe.seed)
@@ -136,7 +136,7 @@ def train(
         say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
     if first:
         tell(recipe, texts, parts.encoder.max_seq_length, given.collection, longer, say)
-        for note in notes:
+        for note in [*chosen, *notes]:
             say(note)
     together(lambda: open_folder(given.folder, recipe, given.fingerprint, resume=resume) if first else None)
     before = together(lambda: _before(recipe, given, progress) if first else None)
@@ -145,12 +145,6 @@ def train(
         return Run(given.folder, given.folder / "model", None, None, None, result.steps, result.kept_step)
     mixture = _mix(recipe, parts, given.development, say)
     return _finish(recipe, given, before, result, mixture, progress)
-
-
-def _resolved(recipe: Recipe, accelerator: Accelerator) -> Recipe:
-    """Return the recipe with what `auto` chose written out."""
-    precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"precision": precision})})
 
 
 def _on_the_way(recipe: Recipe, parts: Components, development: Development | None, steps: int) -> Evaluate | None:

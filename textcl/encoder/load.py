@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from textcl.artifacts import checksum, fingerprint, write_manifest
 from textcl.corpus.tokens import tokenizer_state
-from textcl.errors import ArtifactError, ConfigError, MissingExtraError
+from textcl.errors import ArtifactError, ConfigError, MissingExtraError, TextclError
 from textcl.libraries import quiet_libraries
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
@@ -94,6 +94,21 @@ def _locate(model: str) -> str:
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ArtifactError(model, "no such folder")
     return model
+
+
+def linear_widths(model: str | Path) -> tuple[int, int]:
+    """Return the width of a model's tokens and that of its layers between, from its configuration alone.
+
+    They only say which products are worth measuring: where there is none to be read they are those of a small encoder,
+    and `load_encoder` says what is wrong.
+    """
+    try:
+        with quiet_libraries():
+            config = AutoConfig.from_pretrained(_locate(str(model)), trust_remote_code=False)
+    except (TextclError, OSError, ValueError):
+        return 384, 1536
+    width = getattr(config, "hidden_size", 384)
+    return width, getattr(config, "intermediate_size", 4 * width)
 
 
 def _embedded_folder() -> Path:

@@ -142,7 +142,7 @@ def _attention(
     if query.is_cuda and not narrow:
         return _jagged(tokens, packed_layout, dropout, scaling)[None], None
     # One split, whose gradient is one concatenation: slices would each fill a gradient of all tokens with zeros.
-    parts = [one.split([rows * length for rows, length in packed_layout.runs]) for one in tokens]
+    parts = [torch.split(one, [rows * length for rows, length in packed_layout.runs]) for one in tokens]
     mixed = []
     for (rows, length), *run in zip(packed_layout.runs, *parts, strict=True):
         batch = [one.view(rows, length, *one.shape[1:]).transpose(1, 2) for one in run]

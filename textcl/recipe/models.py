@@ -195,7 +195,9 @@ class TrainingRecipe(StrictModel):
         None, description="tokens held at a time by the gradient cache, instead of chunk_rows; a longer row runs alone"
     )
     workers: NonNegativeInt = Field(0, description="processes that draw views")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: the fastest on this machine that is safe, measured at the start; fp16: GPUs alone"
+    )
     log_every: PositiveInt = Field(10, description="steps between journal lines")
     save_every: PositiveInt | None = Field(200, description="steps between checkpoints; null writes none")
     evaluate_every: PositiveInt | None = Field(None, description="steps between evaluations; null: at the end alone")

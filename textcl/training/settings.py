@@ -62,6 +62,8 @@ class TrainingSettings:
         choice: Which step's weights are left.
         health: None never looks.
         seed: Decides dropout; order and views have it from their source.
+        peak_flops: Floating-point operations a second that the machines of all processes can do, which the journal
+            compares with; None where nobody measured.
     """
 
     steps: int
@@ -83,6 +85,7 @@ class TrainingSettings:
     choice: ChoiceSettings = ChoiceSettings()
     health: HealthSettings | None = None
     seed: int = 0
+    peak_flops: float | None = None
 
 
 @dataclass(frozen=True)

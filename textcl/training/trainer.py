@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,41 +15,22 @@ from torch import Tensor
 
 from textcl.errors import ArtifactError, PromiseError
 from textcl.methods.method import Method, PairBatch
-from textcl.progress import Progress, Say, quiet, silent
+from textcl.progress import Advance, Progress, Say, quiet, silent
 from textcl.training.averaging import WeightAverage
 from textcl.training.batches import Batches, load
 from textcl.training.best import Best
 from textcl.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from textcl.training.interrupts import interruptible
 from textcl.training.journal import Journal
+from textcl.training.meter import Meter, in_words
 from textcl.training.optimizer import parameter_groups
 from textcl.training.probe import Probe
+from textcl.training.refresh import Refresh
 from textcl.training.settings import TrainingResult, TrainingSettings
-from textcl.training.sources import Source
 from textcl.training.step import one_step
 from textcl.training.watch import Unhealthy, Watch, unnamed
 
 Evaluate = Callable[[], Mapping[str, float]]
-
-
-class Refresh(Protocol):
-    """Gives the run another source every so many steps, such as one with hard negatives of the encoder as it is."""
-
-    @property
-    def every(self) -> int | None:
-        """Steps between two of them."""
-        ...
-
-    def at(self, begin: int, step: int) -> tuple[Source, Mapping[str, float]]:
-        """Return the source of the steps behind `begin`, and what the journal says of it.
-
-        It is made where the run stands there, at `step` == `begin`, and was made before where the run is further.
-        """
-        ...
-
-    def forget(self, step: int) -> None:
-        """Drop what was made for steps behind `step`, to which the run has gone back."""
-        ...
 
 
 _ROLLBACKS = 3
@@ -92,6 +73,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.average = None if settings.average is None else WeightAverage(method.encoder, settings.average)
         self.best = Best(out / "checkpoints", settings.choice)
+        self.meter = Meter(method, accelerator.num_processes, settings.peak_flops)
         self.step = 0
         self.rollbacks = 0
 
@@ -144,17 +126,19 @@ class Trainer:
         optimizer: Any,  # noqa: ANN401
         journal: Journal | None,
         interrupted: list[bool],
-        advance: Callable[[int], None],
+        advance: Advance,
     ) -> None:
         """Go on from where the run is, until it is done."""
-        for batches in self._steps(journal):
+        self.meter.go_on()
+        for batches in self.meter.watched(self._steps(journal)):
             share = 0.5**self.rollbacks
             values = one_step(self.accelerator, wrapped, optimizer, batches, self.step, self.settings, share)
             self.step += 1
             if self.average is not None:
                 self.average.update()
+            self.meter.add(batches)
             advance(1)
-            evaluated = self._after_step(values, journal, bool(interrupted))
+            evaluated = self._after_step(values, journal, bool(interrupted), advance)
             if evaluated and self._is_done():
                 return
 
@@ -172,7 +156,9 @@ class Trainer:
                     journal.write(begin + 1, numbers)
             yield from load(self.batches, self.step, end, self.settings.accumulate_steps, self.settings.workers)
 
-    def _after_step(self, values: dict[str, Tensor], journal: Journal | None, interrupted: bool) -> bool:
+    def _after_step(
+        self, values: dict[str, Tensor], journal: Journal | None, interrupted: bool, advance: Advance
+    ) -> bool:
         """Write the journal, look at the health, evaluate and save where it is time; tell whether it was evaluated.
 
         Raises:
@@ -189,11 +175,16 @@ class Trainer:
         if not (log or save or evaluate or look or last or interrupted):
             return False
         numbers = {name: value.item() for name, value in values.items()}  # the only place that waits for the device
+        self.meter.pause()
         look = look or save or evaluate or last or interrupted
         self.watch.check_finite(self.step, numbers["loss"], weights=look)
         numbers |= self.watch.look(self.step) if look else {}
+        speed = self.meter.read() if log or last else {}
+        if speed:
+            advance(0, in_words(speed))
         if journal is not None and all(map(math.isfinite, numbers.values())):
-            journal.write(self.step, {**numbers, **self.batches.contributed(self.step * settings.accumulate_steps)})
+            counts = self.batches.contributed(self.step * settings.accumulate_steps)
+            journal.write(self.step, {**numbers, **counts, **speed})
         if look:
             self.watch.judge(self.step, numbers)
         if evaluate:
@@ -202,6 +193,7 @@ class Trainer:
             self._save()
         if interrupted:
             raise KeyboardInterrupt
+        self.meter.go_on()
         return evaluate
 
     def _roll_back(self, said: str, journal: Journal | None) -> int:
