@@ -137,6 +137,18 @@ def test_texts_beyond_one_chunk_keep_their_order(tiny_tokenizer, tiny_corpus):
     assert done == [len(texts), tokens_module._CHUNK_TEXTS, tokens_module._CHUNK_TEXTS, 1]
 
 
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_without_marks_the_ids_are_the_same_and_the_marks_zero(tiny_tokenizer, tiny_corpus, prompt):
+    texts = [*tiny_corpus, "", "One. Two. é世界"]
+    tiny_tokenizer(texts, truncation=True, max_length=4, padding=True)  # what another caller has set is not kept
+    bare, marked = (tokenise(texts, tiny_tokenizer, prompt, marks=wanted) for wanted in (False, True))
+    assert bare.ids.tolist() == marked.ids.tolist()
+    assert bare.offsets.tolist() == marked.offsets.tolist()
+    assert marked.marks.any()
+    assert not bare.marks.any()
+    assert bare.marks.dtype == np.uint8
+
+
 def test_no_texts_are_no_rows(tiny_tokenizer):
     rows = tokenise([], tiny_tokenizer)
     assert (len(rows), rows.ids.dtype, rows.offsets.tolist()) == (0, np.int32, [0])

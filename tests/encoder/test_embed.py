@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
 from textcl.encoder import embed as embed_module
-from textcl.encoder.embed import embed_texts
+from textcl.encoder.embed import embed_blocks, embed_texts
 from textcl.encoder.load import POOLINGS, load_encoder, save_encoder
 from textcl.errors import ConfigError
 
@@ -46,8 +46,40 @@ def test_no_texts_are_no_vectors(tiny_encoder):
 
 def test_texts_beyond_one_block_keep_their_order(tiny_encoder, tiny_corpus, monkeypatch):
     whole = embed_texts(tiny_encoder, tiny_corpus)
-    monkeypatch.setattr(embed_module, "_BLOCK_TEXTS", 7)
+    monkeypatch.setattr(embed_module, "BLOCK_TEXTS", 7)
     assert np.abs(embed_texts(tiny_encoder, tiny_corpus).vectors - whole.vectors).max() < 1e-6
+
+
+def test_a_block_has_the_same_bits_whatever_was_embedded_before_it(tiny_encoder, tiny_corpus):
+    blocks = [tiny_corpus[:20], tiny_corpus[20:25], tiny_corpus[25:]]
+    made = [block.vectors for block in embed_blocks(tiny_encoder, blocks, prompt="query: ")]
+    (alone,) = (block.vectors for block in embed_blocks(tiny_encoder, blocks[2:], prompt="query: "))
+    assert [len(one) for one in made] == [20, 5, 35]
+    assert np.array_equal(made[2], alone)
+
+
+def test_blocks_are_taken_one_ahead_and_no_further(tiny_encoder, tiny_corpus):
+    taken = []
+
+    def blocks():
+        for start in range(0, 60, 10):
+            taken.append(start)
+            yield tiny_corpus[start : start + 10]
+
+    with closing(embed_blocks(tiny_encoder.train(), blocks())) as made:
+        next(made)
+        assert taken == [0, 10]
+        assert not tiny_encoder.training
+    assert tiny_encoder.training
+
+
+def test_long_blocks_are_told_of_in_pieces(tiny_encoder, tiny_corpus, monkeypatch):
+    monkeypatch.setattr(embed_module, "_PIECE_TOKENS", 100)
+    whole, told = embed_texts(tiny_encoder, tiny_corpus).vectors, []
+    (made,) = embed_blocks(tiny_encoder, [tiny_corpus], advance=told.append)
+    assert len(told) > 5
+    assert sum(told) == len(tiny_corpus)
+    assert np.abs(made.vectors - whole).max() < 1e-6
 
 
 @pytest.mark.parametrize(("prompt", "cut"), [("", 1), ("query: ", 2)])

@@ -1,9 +1,15 @@
-"""Texts → vectors, a block at a time, straight into an array that may lie on disk."""
+"""Texts → vectors, a block at a time: memory stays that of two blocks, whatever the number of texts.
+
+A block is tokenised in a thread of its own while the one before it runs through the encoder, its rows sorted by length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,12 +17,15 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional as F
 
-from textcl.corpus.tokens import special_tokens, tokenise
+from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.load import tokenizer_of
-from textcl.progress import Progress, quiet
+from textcl.progress import Advance, Progress, quiet
 
-_BLOCK_TEXTS = 8192  # sorted by length together: more sorts better, and holds more tokens in memory
+BLOCK_TEXTS = 8192
+"""Sorted by length together: more sorts better, and holds more tokens in memory."""
+_PIECE_TOKENS = 16_384  # between two words on the progress; some groups of `forward_rows`
+_GROUP_TOKENS = 1536
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,6 @@ class Embedded:
     cut_texts: int
 
 
-@torch.inference_mode()
 def embed_texts(
     encoder: SentenceTransformer,
     texts: Sequence[str],
@@ -46,24 +54,86 @@ def embed_texts(
         out: (N, D) float32 array to write to, such as a memory map; None makes one in memory.
         progress: Told the number of texts done.
         description: What the progress is called.
+
+    Raises:
+        ConfigError: If the prompt leaves no room for a text.
     """
-    prefix, suffix = special_tokens(tokenizer_of(encoder), prompt)
-    limit = encoder.max_seq_length or 512
-    prompt_tokens = len(prefix) if prompt else 0
     vectors = np.empty((len(texts), encoder.get_embedding_dimension() or 0), np.float32) if out is None else out
-    was_training, cut_texts = encoder.training, 0
+    blocks = (texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS))
+    done, cut_texts = 0, 0
+    with (
+        progress(description, len(texts)) as advance,
+        closing(embed_blocks(encoder, blocks, prompt=prompt, advance=advance)) as made,
+    ):
+        for block in made:
+            vectors[done : done + len(block.vectors)] = block.vectors
+            done += len(block.vectors)
+            cut_texts += block.cut_texts
+    return Embedded(vectors, cut_texts)
+
+
+def embed_blocks(
+    encoder: SentenceTransformer,
+    blocks: Iterable[Sequence[str]],
+    *,
+    prompt: str = "",
+    advance: Advance = lambda _texts: None,
+) -> Generator[Embedded]:
+    """Yield the unit-length embeddings of each block of texts; close it where it is left before its end.
+
+    A block's numbers depend on that block alone: whoever goes on in the middle gets what one go would have given.
+
+    Args:
+        encoder: In evaluation mode from the first block to the last, and back afterwards.
+        blocks: Taken one ahead of what is yielded.
+        prompt: Stands before each text.
+        advance: Told the number of texts done.
+
+    Raises:
+        ConfigError: If the prompt leaves no room for a text.
+    """
+    tokenizer = tokenizer_of(encoder)
+    prefix, suffix = special_tokens(tokenizer, prompt)
+    limit = encoder.max_seq_length or 512
+    tokenised = partial(tokenise, tokenizer=tokenizer, prompt=prompt, marks=False)
+    was_training = encoder.training
     encoder.eval()
     try:
-        with progress(description, len(texts)) as advance:
-            for start in range(0, len(texts), _BLOCK_TEXTS):
-                rows = tokenise(texts[start : start + _BLOCK_TEXTS], tokenizer_of(encoder), prompt)
-                cut_texts += int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
-                wrapped = rows.wrapped(prefix, suffix, limit)
-                order = np.argsort(wrapped.lengths, kind="stable")
-                for piece in np.array_split(order, max(1, len(order) // 64)):
-                    embeddings = forward_rows(encoder, wrapped.take(piece), prompt_tokens=prompt_tokens)
-                    vectors[start + piece] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
-                    advance(len(piece))
+        for rows in _ahead(tokenised, blocks):
+            cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
+            wrapped = rows.wrapped(prefix, suffix, limit)
+            yield Embedded(_embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance), cut_texts)
     finally:
         encoder.train(was_training)
-    return Embedded(vectors, cut_texts)
+
+
+def _ahead(tokenised: partial[TokenRows], blocks: Iterable[Sequence[str]]) -> Iterator[TokenRows]:
+    """Yield the tokens of each block, while a thread makes those of the next."""
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as thread:
+        coming: Future[TokenRows] | None = None
+        for block in blocks:
+            current, coming = coming, thread.submit(tokenised, block)
+            if current is not None:
+                yield current.result()
+        if coming is not None:
+            yield coming.result()
+
+
+@torch.inference_mode()
+def _embed_rows(
+    encoder: SentenceTransformer, rows: TokenRows, prompt_tokens: int, advance: Advance
+) -> NDArray[np.float32]:
+    """Return the unit-length embedding of each row, (B, D)."""
+    vectors = np.empty((len(rows), encoder.get_embedding_dimension() or 0), np.float32)
+    order = np.argsort(rows.lengths, kind="stable")
+    for piece in _pieces(rows, order):
+        embeddings = forward_rows(encoder, rows.take(piece), prompt_tokens=prompt_tokens, group_tokens=_GROUP_TOKENS)
+        vectors[piece] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
+        advance(len(piece))
+    return vectors
+
+
+def _pieces(rows: TokenRows, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut `order`, (B,), where the tokens so far pass a multiple of `_PIECE_TOKENS`."""
+    number = np.cumsum(rows.lengths[order]) // _PIECE_TOKENS
+    return [piece for piece in np.split(order, np.flatnonzero(np.diff(number)) + 1) if len(piece)]
