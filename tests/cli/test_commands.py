@@ -13,6 +13,9 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
+from textcl.assemble import searching
+from textcl.encoder.embed import embed_texts
+from textcl.encoder.load import load_encoder
 from textcl.evaluation.runs import read_run
 from textcl.training.journal import read_journal
 
@@ -192,6 +195,17 @@ def test_half_precision_trains_in_a_process_of_its_own(done, textcl, folder):
     assert {tensor.dtype for tensor in other.values()} == {torch.float32}
     differences = [(full[name] - other[name]).abs().max().item() for name in full]
     assert 0 < max(differences) < 0.01
+
+
+def test_encode_beyond_one_block_keeps_order_ids_and_vectors(done, folder, tiny_corpus, tiny_model_folder, monkeypatch):
+    rows = [{"_id": f"d{place}", "text": text} for place, text in enumerate(tiny_corpus)]
+    (folder / "named.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(searching, "BLOCK_TEXTS", 7)
+    done("encode", tiny_model_folder, "named.jsonl", "--out", "blocks")
+    written = [json.loads(line) for line in (folder / "blocks" / "texts.jsonl").read_text().splitlines()]
+    assert written == rows
+    expected = embed_texts(load_encoder(tiny_model_folder), tiny_corpus).vectors
+    assert np.abs(np.load(folder / "blocks" / "vectors.npy") - expected).max() < 1e-6
 
 
 def test_encode_leaves_unit_vectors_in_the_order_of_their_texts(done, folder, tiny_corpus, tiny_model_folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,8 @@ from sentence_transformers import SentenceTransformer
 
 from textcl.artifacts import check_file_target, check_target, read_manifest, whole_folder, write_manifest
 from textcl.corpus.collection import Texts, read_texts
-from textcl.encoder.embed import Embedded, embed_texts
+from textcl.corpus.text_stream import TextStream, open_texts
+from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, embed_texts
 from textcl.encoder.load import describe_encoder, load_encoder, prompt_of
 from textcl.errors import ArtifactError, ConfigError
 from textcl.evaluation.runs import write_run
@@ -86,20 +87,37 @@ def encode(
     """
     target = Path(out)
     check_target(target, force=force)
-    texts = read_texts(source, column=column, limit=limit)
+    texts = open_texts(source, column=column, limit=limit)
     encoder = load_encoder(model)
     facts = describe_encoder(encoder, _where(model))
     with whole_folder(target, force=force) as folder:
-        shape = (len(texts.texts), facts["dimension"])
-        vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
-        made = embed_texts(encoder, texts.texts, prompt=facts["document_prompt"], out=vectors, progress=progress)
-        vectors.flush()
-        with (folder / "texts.jsonl").open("w", encoding="utf-8") as file:
-            for name, text in zip(texts.ids, texts.texts, strict=True):
-                file.write(json.dumps({"_id": name, "text": text}, ensure_ascii=False) + "\n")
-        manifest = {"rows": len(texts.ids), "source": texts.source, "cut_texts": made.cut_texts, "encoder": facts}
+        cut_texts = _write_encoded(folder, texts, encoder, facts, progress)
+        manifest = {"rows": len(texts), "source": texts.source, "cut_texts": cut_texts, "encoder": facts}
         write_manifest(folder, _VECTORS_KIND, _VECTORS_VERSION, manifest)
     return target, manifest
+
+
+def _write_encoded(
+    folder: Path, texts: TextStream, encoder: SentenceTransformer, facts: dict[str, Any], progress: Progress
+) -> int:
+    """Write vectors.npy and texts.jsonl, a block at a time; return how many texts were cut."""
+    shape, done, cut_texts = (len(texts), facts["dimension"]), 0, 0
+    vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+
+    def blocks() -> Iterator[list[str]]:
+        with (folder / "texts.jsonl").open("w", encoding="utf-8") as file:
+            for ids, block in texts.blocks(BLOCK_TEXTS):
+                for name, text in zip(ids, block, strict=True):
+                    file.write(json.dumps({"_id": name, "text": text}, ensure_ascii=False) + "\n")
+                yield block
+
+    with progress("encode", len(texts)) as advance:
+        for made in embed_blocks(encoder, blocks(), prompt=facts["document_prompt"], advance=advance):
+            vectors[done : done + len(made.vectors)] = made.vectors
+            done += len(made.vectors)
+            cut_texts += made.cut_texts
+    vectors.flush()
+    return cut_texts
 
 
 def build_index(

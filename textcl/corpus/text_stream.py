@@ -1,0 +1,85 @@
+"""Documents of any number → ids and texts in order, from files that are mapped into memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from textcl.corpus.collection import corpus_file, is_collection
+from textcl.corpus.formats import TEXT_COLUMN
+from textcl.corpus.readers import (
+    ID_COLUMNS,
+    Records,
+    check_column,
+    check_ids,
+    iterate_ids,
+    iterate_texts,
+    pick_column,
+    read_records,
+)
+from textcl.errors import DataError
+
+
+@dataclass(frozen=True)
+class TextStream:
+    """N texts with their ids, all different, read as often as asked for in constant memory.
+
+    Args:
+        records: N rows.
+        column: The column of texts; None for title and text joined by one space, as BEIR folders have them.
+        source: As it was asked for.
+    """
+
+    records: Records
+    column: str | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def ids(self) -> Iterator[str]:
+        """Yield the id of each text."""
+        return iterate_ids(self.records)
+
+    def texts(self) -> Iterator[str]:
+        """Yield each text."""
+        if self.column is not None:
+            return iterate_texts(self.records, self.column)
+        # Published collections have documents without a text; as they are judged, they stay, and are found or not.
+        texts = iterate_texts(self.records, TEXT_COLUMN, allow_empty=True)
+        if "title" not in self.records.columns:
+            return (text.strip() for text in texts)
+        titles = iterate_texts(self.records, "title", allow_empty=True)
+        return (f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True))
+
+    def blocks(self, rows: int) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield ids and texts of so many rows at a time."""
+        ids, texts = self.ids(), self.texts()
+        while block := list(islice(texts, rows)):
+            yield list(islice(ids, len(block))), block
+
+
+def open_texts(source: str | Path, *, column: str | None = None, limit: int | None = None) -> TextStream:
+    """Open what `read_texts` reads, all of it checked.
+
+    Args:
+        source: A BEIR folder, a file or a hub name.
+        column: The column of texts; None as in `read_texts`.
+        limit: Read only the first rows; None for all.
+
+    Raises:
+        DataError: As `read_texts` raises it.
+    """
+    beir = Path(source).is_dir()
+    if beir and not is_collection(source):
+        raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a file or a BEIR folder", source)
+    records = read_records(corpus_file(source) if beir else source, limit=limit)
+    if beir and not any(name in records.columns for name in ID_COLUMNS):
+        check_column(records, ID_COLUMNS[0])
+    check_ids(records)
+    made = TextStream(records, column if beir else pick_column(records, column), str(source))
+    deque(made.texts(), maxlen=0)  # a text that is wrong is found before long work starts
+    return made
