@@ -35,7 +35,10 @@ from textcl.training.checkpoint import checkpoints
 from textcl.training.journal import read_journal
 
 DATA = {"train": "pairs.jsonl", "columns": {"anchor": "anchor", "positive": "positive"}}
-LOOP = {"batch_size": 6, "max_steps": 9, "epochs": 9, "learning_rate": 3.0e-3, "log_every": 1, "save_every": 3}
+LOOP = {
+    "batch_size": 6, "max_steps": 9, "epochs": 9, "learning_rate": 3.0e-3, "log_every": 1, "save_every": 3,
+    "precision": "fp32",
+}  # fmt: skip
 ROWS = 24
 
 

@@ -36,7 +36,10 @@ TRIPLETS = {
     "columns": {"anchor": "q", "positive": "a", "hard_negatives": ["other", "third"]},
 }
 TEXTS = {"name": "web", "train": "texts.txt"}
-LOOP = {"batch_size": 6, "max_steps": 7, "learning_rate": 1.0e-3, "log_every": 1, "save_every": None, "health": None}
+LOOP = {
+    "batch_size": 6, "max_steps": 7, "learning_rate": 1.0e-3, "log_every": 1, "save_every": None, "health": None,
+    "precision": "fp32",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def given(work, data, more=None, **training):
     """The texts and sources of a recipe, and the batches of one process."""
     recipe = read_recipe(
         work / "recipe.yaml",
-        {"data": data, "views": {}, "training": {"precision": "fp32", **LOOP, **training}, **(more or {})},
+        {"data": data, "views": {}, "training": {**LOOP, **training}, **(more or {})},
     )
     texts = read_training_texts(recipe.data, quiet)
     parts = make_components(recipe, "cpu")

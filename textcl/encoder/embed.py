@@ -77,7 +77,7 @@ def embed_blocks(
     blocks: Iterable[Sequence[str]],
     *,
     prompt: str = "",
-    advance: Advance = lambda _texts: None,
+    advance: Advance = lambda _texts, _note="": None,
 ) -> Generator[Embedded]:
     """Yield the unit-length embeddings of each block of texts; close it where it is left before its end.
 

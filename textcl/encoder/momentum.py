@@ -75,8 +75,9 @@ class MomentumEncoder(nn.Module):
 @torch.no_grad()
 def update_momentum(target: nn.Module, online: nn.Module, momentum: float) -> None:
     """Set target = momentum * target + (1 - momentum) * online (Eq. 2 of arXiv:1911.05722); buffers are copied."""
-    for kept, new in zip(target.parameters(), online.parameters(), strict=True):
-        kept.lerp_(new, 1 - momentum)
+    pairs = list(zip(target.parameters(), online.parameters(), strict=True))
+    if pairs:  # all at once: on a GPU, starting a sum for each parameter costs more than the sums
+        torch._foreach_lerp_([kept.data for kept, _ in pairs], [new.data for _, new in pairs], 1 - momentum)
     for buffer, newer in zip(target.buffers(), online.buffers(), strict=True):
         buffer.copy_(newer)
 

@@ -46,8 +46,10 @@ class WeightAverage:
         n is the number of updates before this one, so that the first weights are soon forgotten.
         """
         kept = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, average in self._averages.items():
-            average.lerp_(self._parameters[name].to(average), 1 - kept)
+        averages = list(self._averages.values())
+        newest = [self._parameters[name].to(average) for name, average in self._averages.items()]
+        if averages:
+            torch._foreach_lerp_(averages, newest, 1 - kept)
         self.updates += 1
 
     @torch.no_grad()
