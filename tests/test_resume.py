@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = 90
 SETTINGS = [
-    f"training={{batch_size: 8, epochs: 99, max_steps: {STEPS}, learning_rate: 1.0e-3, log_every: 1, save_every: 7, "
+    f"training={{precision: fp32, batch_size: 8, epochs: 99, max_steps: {STEPS}, learning_rate: 1.0e-3, log_every: 1, save_every: 7, "
     "evaluate_every: 20, accumulate_steps: 2, chunk_rows: 5, workers: 1}",
     "method={name: simclr, projector: {hidden: 16, out: 8}}",
     "evaluation={collection: dev, keep: best}",

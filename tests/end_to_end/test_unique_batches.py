@@ -16,6 +16,7 @@ from textcl.cli.app import run
 
 LOOP = {
     "batch_size": 8,
+    "precision": "fp32",
     "epochs": 3,
     "learning_rate": 1.0e-3,
     "log_every": 1,
