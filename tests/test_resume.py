@@ -27,8 +27,8 @@ pytestmark = pytest.mark.slow
 
 STEPS = 90
 SETTINGS = [
-    f"training={{precision: fp32, batch_size: 8, epochs: 99, max_steps: {STEPS}, learning_rate: 1.0e-3, log_every: 1, save_every: 7, "
-    "evaluate_every: 20, accumulate_steps: 2, chunk_rows: 5, workers: 1}",
+    f"training={{precision: fp32, batch_size: 8, epochs: 99, max_steps: {STEPS}, learning_rate: 1.0e-3, log_every: 1, "
+    "save_every: 7, evaluate_every: 20, accumulate_steps: 2, chunk_rows: 5, workers: 1}",
     "method={name: simclr, projector: {hidden: 16, out: 8}}",
     "evaluation={collection: dev, keep: best}",
 ]
@@ -112,8 +112,10 @@ def test_a_killed_run_resumes_to_the_bits_of_one_that_never_stopped(folder):
 def test_every_method_survives_a_kill_at_a_random_step(folder, name):
     """All that a method trains or keeps comes back: queue, momentum encoder, heads and temperature among it."""
     kill_at = random.Random(name).randint(1, 38)
-    loop = "training={batch_size: 8, epochs: 99, max_steps: 40, learning_rate: 1.0e-4, log_every: 1, save_every: 6, "
-    more = "average: 0.9, head_rate: 10, workers: 1, evaluate_every: 20, health: {every: 7, policy: warn}}"
+    loop = "training={precision: fp32, batch_size: 8, epochs: 99, max_steps: 40, learning_rate: 1.0e-4, log_every: 1, "
+    more = (
+        "save_every: 6, average: 0.9, head_rate: 10, workers: 1, evaluate_every: 20, health: {every: 7, policy: warn}}"
+    )
     sets = [*as_set(name), "--set", loop + more]
     finish("whole", *sets)
     with started("killed", *sets) as process:
