@@ -18,7 +18,8 @@ from benchmarks.harness import data_folder, parser, write_result
 from textcl.assemble.evaluating import evaluate_retrieval
 from textcl.assemble.searching import build_index
 from textcl.assemble.training import train
-from textcl.corpus.collection import Texts, read_collection
+from textcl.corpus.collection import read_collection
+from textcl.corpus.documents import Texts
 from textcl.progress import bar
 from textcl.recipe.reading import read_recipe
 

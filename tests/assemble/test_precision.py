@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from tests.end_to_end.kills import kill_at_step
 from tests.small_data import write_lines, write_recipe
 
 SETTLE = """
@@ -68,25 +69,31 @@ def test_a_run_goes_on_as_it_began(folder, precision):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_keeps_its_precision_and_its_recipe_says_it(folder):
-    def train(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "textcl", "train", "recipe.yaml", "--out", "run", *words],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+def test_a_killed_run_of_half_precision_goes_on_in_it_to_the_same_bits(folder, monkeypatch):
+    monkeypatch.chdir(folder)
 
-    first = train("--set", "training.precision=bf16", "--set", "training.max_steps=2")
-    assert first.returncode == 0, first.stderr
-    kept = folder / "run" / "recipe.yaml"
-    assert yaml.safe_load(kept.read_text())["training"]["precision"] == "bf16"
-    # As if a kill had come before the end: what a complete run leaves last is missing.
-    (folder / "run" / "manifest.json").unlink()
-    other = train("--resume", "--set", "training.max_steps=2")
-    assert other.returncode == 2
-    assert "run/recipe.yaml: differs from the recipe given" in other.stderr
-    same = train("--resume", "--set", "training.max_steps=2", "--set", "training.precision=auto")
-    assert same.returncode == 0, same.stderr
-    assert "precision: bf16 (as the run began)" in same.stderr
+    def words(out, precision):
+        sets = [
+            "training.max_steps=40",
+            "training.epochs=99",
+            "training.save_every=5",
+            f"training.precision={precision}",
+        ]
+        return ["train", "recipe.yaml", "--out", out, *(word for one in sets for word in ("--set", one))]
+
+    def train(*command):
+        done = subprocess.run([sys.executable, "-m", "textcl", *command], capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    assert train(*words("whole", "bf16"))[0] == 0
+    kill_at_step(words("killed", "bf16"), folder / "killed", 12)
+    assert yaml.safe_load((folder / "killed" / "recipe.yaml").read_text())["training"]["precision"] == "bf16"
+    code, said = train(*words("killed", "fp32"), "--resume")
+    assert (code, "differs from the recipe given" in said) == (2, True)
+    code, said = train(*words("killed", "auto"), "--resume")
+    assert (code, "precision: bf16 (as the run began)" in said) == (0, True)
+    whole, killed = ((folder / one / "model" / "model.safetensors").read_bytes() for one in ("whole", "killed"))
+    assert whole == killed
 
 
 def test_fp16_without_a_gpu_is_refused_in_one_line(folder):

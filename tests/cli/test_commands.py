@@ -186,7 +186,7 @@ def test_half_precision_trains_in_a_process_of_its_own(done, textcl, folder):
     half = ["train", "recipe.yaml", "--set", "training.precision=bf16", "--out", "half"]
     answer = textcl(*half)  # this process has trained in full precision
     assert answer.faults == [
-        "training.precision: is bf16, but this process has trained with another one; start a new one for this run"
+        "training.precision: this process has trained with another precision already; start a new one for this run"
     ]
     assert not (folder / "half").exists()
     subprocess.run([sys.executable, "-m", "textcl", *half], check=True, capture_output=True)

@@ -7,7 +7,9 @@ import re
 import datasets
 import pytest
 
-from textcl.corpus.collection import is_collection, read_collection, read_qrels, read_texts
+from textcl.corpus.beir_files import is_collection
+from textcl.corpus.collection import read_collection, read_qrels
+from textcl.corpus.documents import read_texts
 from textcl.errors import DataError
 
 CORPUS = [

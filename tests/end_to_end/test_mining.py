@@ -17,7 +17,7 @@ from textcl.assemble import mining
 from textcl.assemble.mined_file import read_mined, write_mined
 from textcl.assemble.mining import mine, mine_rows
 from textcl.assemble.mining_pairs import pairs_of, read_mining_pairs
-from textcl.corpus.collection import Texts
+from textcl.corpus.documents import Texts
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError, DataError

@@ -90,5 +90,5 @@ def test_a_stored_view_that_is_missing_is_one_line_and_exit_code_2_on_every_proc
     assert codes == [2, 2], outputs
     for output in outputs:
         assert "Traceback" not in output
-        assert "views.second.0: 60 of 60 texts have no stored view" in output
+        assert "textcl: views.second.0: 60 of 60 texts have no stored view" in output
     assert not (tmp_path / "run").exists()

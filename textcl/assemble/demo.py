@@ -12,7 +12,8 @@ from textcl.artifacts import check_target, next_numbered
 from textcl.assemble.evaluating import DEFAULT_MEASURES, rank_by_index, rank_collection
 from textcl.assemble.searching import build_index
 from textcl.assemble.training import Run, train
-from textcl.corpus.collection import Texts, read_collection
+from textcl.corpus.collection import read_collection
+from textcl.corpus.documents import Texts
 from textcl.encoder.load import load_encoder
 from textcl.evaluation.compare import Comparison, compare_runs
 from textcl.evaluation.runs import write_run

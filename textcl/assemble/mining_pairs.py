@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from textcl.artifacts import fingerprint
-from textcl.corpus.collection import Texts, is_collection, read_collection, read_texts
+from textcl.corpus.beir_files import is_collection
+from textcl.corpus.collection import read_collection
+from textcl.corpus.documents import Texts, read_texts
 from textcl.corpus.groups import column_groups
 from textcl.corpus.readers import column_texts, read_records
 from textcl.errors import ConfigError, DataError

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sentence_transformers import SentenceTransformer
+
 from textcl.assemble.texts import AnyTexts, TrainingTexts
 from textcl.corpus.collection import Collection
 from textcl.corpus.leaks import count_leaks
+from textcl.encoder.layers import transformer_of
+from textcl.encoder.packing import FAMILIES, is_packable
 from textcl.progress import Say
 from textcl.recipe.models import Recipe
 
@@ -19,6 +23,14 @@ def missing_note(collection: Collection) -> str | None:
         f"{collection.name}: {collection.missing_documents} judged documents and {collection.missing_queries} judged "
         "queries do not exist; they count as not found"
     )
+
+
+def padding_note(encoder: SentenceTransformer) -> str | None:
+    """Return the sentence about an encoder that cannot run without padding, or None."""
+    if is_packable(encoder):
+        return None
+    kind = transformer_of(encoder).config.model_type
+    return f"{kind} runs padded, which is slower; {', '.join(FAMILIES)} run without padding"
 
 
 def leak_note(texts: Sequence[AnyTexts], collection: Collection) -> str:

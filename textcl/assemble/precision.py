@@ -7,13 +7,11 @@ from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState, is_initialized
 
-from textcl.assemble.processes import join_processes, of_the_first, together
+from textcl.assemble.processes import ACCELERATE_NAMES, join_processes, of_the_first, together
 from textcl.encoder.load import linear_widths
 from textcl.encoder.machine import fastest, product_speed, safe_precisions, say_speeds
 from textcl.recipe.models import Recipe
 from textcl.recipe.reading import read_recipe
-
-_BY_ACCELERATE = {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}
 
 
 def settle_precision(recipe: Recipe, recorded: Path | None = None) -> tuple[Recipe, list[str]]:
@@ -21,7 +19,7 @@ def settle_precision(recipe: Recipe, recorded: Path | None = None) -> tuple[Reci
 
     Args:
         recipe: One that names a precision comes back as it is.
-        recorded: The resolved recipe of a run that goes on, whose precision is kept without measuring; None, or one
+        recorded: The recipe of a run that goes on, whose precision is kept without measuring; None, or one
             that is not there, for a new run.
 
     Raises:
@@ -38,11 +36,11 @@ def settle_precision(recipe: Recipe, recorded: Path | None = None) -> tuple[Reci
 def _choose(recipe: Recipe, recorded: Path | None) -> tuple[str, str]:
     """Return a precision, and why it is that one."""
     if recorded is not None and recorded.is_file():
-        kept = read_recipe(recorded).training.precision
-        if kept != "auto":
-            return kept, "as the run began"
+        return read_recipe(recorded).training.precision, "as the run began"
     if is_initialized():  # Accelerate keeps one precision for the life of a process
-        return _BY_ACCELERATE[AcceleratorState().mixed_precision], "as this process has trained before"
+        mixed = AcceleratorState().mixed_precision
+        kept = next(name for name, theirs in ACCELERATE_NAMES.items() if theirs == mixed)
+        return kept, "as this process has trained before"
     device, widths = join_processes().device, linear_widths(recipe.encoder.model)
     speeds = {name: product_speed(*widths, name, device) for name in safe_precisions(device)}
     return fastest(speeds), f"measured: {say_speeds(speeds)}"

@@ -15,6 +15,7 @@ from textcl.recipe.models import Recipe, TrainingRecipe
 from textcl.recipe.reading import write_recipe
 
 T = TypeVar("T")
+ACCELERATE_NAMES = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _PATIENCE = timedelta(hours=24)  # while the first one mines or measures; a process that ends is noticed at once
 
 
@@ -88,11 +89,10 @@ def make_accelerator(recipe: TrainingRecipe) -> Accelerator:
         raise ConfigError("training.precision", "auto", "what auto chose, which settle_precision says")
     if recipe.precision == "fp16" and not on_gpu:  # Accelerate would take fp32 and not say so
         raise ConfigError("training.precision", problem="fp16 needs a GPU, and there is none; take auto, fp32 or bf16")
-    precision = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[recipe.precision]
     try:
-        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+        return Accelerator(mixed_precision=ACCELERATE_NAMES[recipe.precision], cpu=not on_gpu)
     except ValueError as error:  # Accelerate keeps the precision that a process started with
-        problem = f"is {recipe.precision}, but this process has trained with another one; start a new one for this run"
+        problem = "this process has trained with another precision already; start a new one for this run"
         raise ConfigError("training.precision", problem=problem) from error
 
 
@@ -100,12 +100,23 @@ def first_process_first(work: Callable[[], T]) -> T:
     """Do some work on the first process, then on the others, which find what it has left on disk.
 
     Args:
-        work: Must not wait for other processes.
+        work: Must not wait for other processes. Where the first one fails the others try all the same, so that each
+            says what it finds itself.
 
     Raises:
-        Exception: As `together` raises it: where the first one fails, the others do not begin.
+        Exception: As `together` raises it.
     """
     first = PartialState().is_main_process
-    found = together(lambda: work() if first else None)
-    found_after = together(lambda: None if first else work())
-    return found if first else found_after  # type: ignore[return-value]  # what `work` returned here
+    found, failed = None, None
+    try:
+        found = work() if first else None
+    except Exception as error:  # raised below, where the others hear of it
+        failed = error
+    of_the_first(None)  # the others wait here
+
+    def after() -> T:
+        if failed is not None:
+            raise failed
+        return found if first else work()  # type: ignore[return-value]  # what `work` returned here
+
+    return together(after)

@@ -12,8 +12,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from textcl.artifacts import check_file_target, check_target, read_manifest, whole_folder, write_manifest
-from textcl.corpus.collection import Texts, read_texts
-from textcl.corpus.text_stream import TextStream, open_texts
+from textcl.corpus.documents import Texts, TextStream, open_texts, read_texts
 from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, embed_texts
 from textcl.encoder.load import describe_encoder, load_encoder, prompt_of
 from textcl.errors import ArtifactError, ConfigError

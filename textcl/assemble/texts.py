@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textcl.assemble.faults import within
-from textcl.corpus.collection import corpus_file, is_collection, read_texts
+from textcl.corpus.beir_files import corpus_file, is_collection
+from textcl.corpus.documents import read_texts
 from textcl.corpus.duplicates import find_duplicates
 from textcl.corpus.groups import column_groups
 from textcl.corpus.readers import Records, column_texts, pick_column, read_records

@@ -15,7 +15,7 @@ from textcl.assemble.evaluating import rank_collection
 from textcl.assemble.given import Given, read_given, read_same_recipe
 from textcl.assemble.loop import make_batches, make_settings
 from textcl.assemble.negatives import Miner
-from textcl.assemble.notes import tell
+from textcl.assemble.notes import padding_note, tell
 from textcl.assemble.precision import measure_peak, settle_precision
 from textcl.assemble.processes import first_process_first, join_processes, make_accelerator, together
 from textcl.assemble.run_folder import open_folder, versions
@@ -136,8 +136,9 @@ def train(
         say(f"training.batch_size is {batches.batch_size}, since there are no more pairs for a process")
     if first:
         tell(recipe, texts, parts.encoder.max_seq_length, given.collection, longer, say)
-        for note in [*chosen, *notes]:
-            say(note)
+        for note in [*chosen, padding_note(parts.encoder), *notes]:
+            if note is not None:
+                say(note)
     together(lambda: open_folder(given.folder, recipe, given.fingerprint, resume=resume) if first else None)
     before = together(lambda: _before(recipe, given, progress) if first else None)
     result = trainer.train(resume=resume, progress=progress)

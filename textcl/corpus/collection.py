@@ -1,4 +1,4 @@
-"""BEIR folders and TREC judgements → judged collections; any input of documents → ids and texts."""
+"""BEIR folders and TREC judgements → judged collections."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from textcl.corpus.beir_files import corpus_file, existing_file, required_file
+from textcl.corpus.documents import check_has_ids, read_texts
 from textcl.corpus.formats import TEXT_COLUMN, numbered_lines
-from textcl.corpus.readers import ID_COLUMNS, Records, check_column, column_texts, ids, pick_column, read_records
+from textcl.corpus.readers import column_texts, ids, read_records
 from textcl.errors import DataError
 
 Qrels = dict[str, dict[str, int]]
@@ -49,31 +51,12 @@ class Collection:
         return len(self.qrels.keys() - set(self.query_ids))
 
 
-@dataclass(frozen=True)
-class Texts:
-    """N texts with their ids, all different, in the order of `source`."""
-
-    ids: list[str]
-    texts: list[str]
-    source: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Judgement:
     query_id: str
     doc_id: str
     score: int
     line: int
-
-
-def is_collection(path: str | Path) -> bool:
-    """Tell whether `path` is a BEIR folder, one with a corpus.jsonl or corpus.jsonl.gz."""
-    return Path(path).is_dir() and _existing(Path(path) / "corpus.jsonl") is not None
-
-
-def corpus_file(folder: str | Path) -> Path:
-    """Return the file of a BEIR folder's documents."""
-    return _required(Path(folder) / "corpus.jsonl")
 
 
 def read_collection(
@@ -95,19 +78,22 @@ def read_collection(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("no such folder; expected one with corpus.jsonl, queries.jsonl and qrels/", folder)
-    corpus, queries = corpus_file(folder), _required(folder / "queries.jsonl")
+    corpus_file(folder)  # must be there; read below
+    queries = required_file(folder / "queries.jsonl")
     qrels_path = _split_file(folder, split)
     judgements = _read_judgements(qrels_path)
-    doc_ids, documents = _documents(read_records(corpus, cache=cache))
-    all_query_ids, all_queries = _queries(read_records(queries, cache=cache))
-    missing = _check_known(judgements, set(doc_ids), set(all_query_ids), qrels_path, allow_missing=allow_missing)
+    documents = read_texts(folder, cache=cache)
+    asked = read_records(queries, cache=cache)
+    check_has_ids(asked)
+    all_query_ids, all_queries = ids(asked), column_texts(asked, TEXT_COLUMN)
+    missing = _check_known(judgements, set(documents.ids), set(all_query_ids), qrels_path, allow_missing=allow_missing)
     qrels = _qrels(judgements)
     judged = [(name, text) for name, text in zip(all_query_ids, all_queries, strict=True) if name in qrels]
     if not judged:
         raise DataError(f"no judged query: none of its query ids is in {queries}", qrels_path)
     return Collection(
-        doc_ids=doc_ids,
-        documents=documents,
+        doc_ids=documents.ids,
+        documents=documents.texts,
         query_ids=[name for name, _text in judged],
         queries=[text for _name, text in judged],
         qrels=qrels,
@@ -130,68 +116,13 @@ def read_qrels(path: str | Path) -> Qrels:
     return _qrels(_read_judgements(Path(path)))
 
 
-def read_texts(
-    source: str | Path, *, column: str | None = None, limit: int | None = None, cache: Path | None = None
-) -> Texts:
-    """Read documents from a BEIR folder (its corpus) or from anything that `read_records` reads.
-
-    Args:
-        source: The folder, file or hub name.
-        column: The column of texts; None for the one that `pick_column` finds, and in a BEIR folder for title and text
-            joined by one space.
-        limit: Read only the first rows; None for all.
-        cache: Folder for the Arrow copy, as in `read_records`.
-
-    Raises:
-        DataError: As `read_records`, `column_texts` and `ids` raise it; or if a folder is no BEIR folder.
-    """
-    if not Path(source).is_dir():
-        records = read_records(source, limit=limit, cache=cache)
-        return Texts(ids(records), column_texts(records, pick_column(records, column)), str(source))
-    if not is_collection(source):
-        raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a file or a BEIR folder", source)
-    records = read_records(corpus_file(source), limit=limit, cache=cache)
-    doc_ids, documents = _documents(records)
-    return Texts(doc_ids, documents if column is None else column_texts(records, column), str(source))
-
-
-def _existing(path: Path) -> Path | None:
-    """Return `path`, or the same with .gz, whichever is there."""
-    return next((found for found in (path, path.with_name(f"{path.name}.gz")) if found.is_file()), None)
-
-
-def _required(path: Path) -> Path:
-    found = _existing(path)
-    if found is None:
-        raise DataError("no such file, nor with .gz; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/", path)
-    return found
-
-
 def _split_file(folder: Path, split: str) -> Path:
     path = folder / "qrels" / f"{split}.tsv"
-    found = _existing(path)
+    found = existing_file(path)
     if found is None:
         names = sorted({other.name.split(".tsv")[0] for other in path.parent.glob("*.tsv*")})
         raise DataError(f"no such file, nor with .gz; splits here: {', '.join(names) or 'none'}", path)
     return found
-
-
-def _documents(records: Records) -> tuple[list[str], list[str]]:
-    # Published collections have documents without a text; as they are judged, they stay, and are found or not.
-    texts = column_texts(records, TEXT_COLUMN, allow_empty=True)
-    titles = column_texts(records, "title", allow_empty=True) if "title" in records.columns else [""] * len(records)
-    joined = [f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True)]
-    return _own_ids(records), joined
-
-
-def _queries(records: Records) -> tuple[list[str], list[str]]:
-    return _own_ids(records), column_texts(records, TEXT_COLUMN)
-
-
-def _own_ids(records: Records) -> list[str]:
-    if not any(name in records.columns for name in ID_COLUMNS):
-        check_column(records, ID_COLUMNS[0])
-    return ids(records)
 
 
 def _read_judgements(path: Path) -> list[_Judgement]:

@@ -60,5 +60,5 @@ def work_of(encoder: SentenceTransformer) -> Work:
             weights += one.numel()
             trained += one.numel() * (6 if one.requires_grad else 4 if is_below else 2)
         is_below |= one.requires_grad
-    layers, width = transformer.config.num_hidden_layers, transformer.config.hidden_size
-    return Work(2 * weights, trained, 4 * layers * width)
+    config = transformer.config.get_text_config()
+    return Work(2 * weights, trained, 4 * config.num_hidden_layers * config.hidden_size)

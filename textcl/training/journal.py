@@ -38,9 +38,11 @@ class Journal:
             self._curves.add_scalar(name, value, step)
         self._file.flush()
 
-    def rewind(self, step: int) -> None:
-        """Cut off the lines of later steps, which are done again."""
+    def rewind(self, step: int, anew: str) -> None:
+        """Cut off the lines of later steps, which are done again, and the line `anew` of this one, to be written again."""
         self.close()
+        kept = [line for line in _lines_until(self.path, step) if not _is_of(line, step, anew)]
+        write_whole(self.path, "".join(kept))
         self._open(step)
 
     def close(self) -> None:
@@ -56,6 +58,11 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 def _lines_until(path: Path, step: int) -> list[str]:
     return [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+
+
+def _is_of(line: str, step: int, name: str) -> bool:
+    value = json.loads(line)
+    return bool(value["step"] == step and value["name"] == name)
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -213,7 +213,7 @@ class Trainer:
         self.rollbacks = rollbacks
         self._save()  # so that a resume knows of it
         if journal is not None:
-            journal.rewind(self.step)
+            journal.rewind(self.step, "rollbacks")
             journal.write(self.step, {"rollbacks": rollbacks})
             self.watch.warn(f"{said}; back at step {self.step}, with {0.5**rollbacks:g} of the learning rate")
         return reached - self.step

@@ -1,4 +1,4 @@
-"""Documents of any number → ids and texts in order, from files that are mapped into memory."""
+"""Any input of documents → ids and texts in order: held, or read a block at a time from mapped files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from textcl.corpus.collection import corpus_file, is_collection
+from textcl.corpus.beir_files import corpus_file, is_collection
 from textcl.corpus.formats import TEXT_COLUMN
 from textcl.corpus.readers import (
     ID_COLUMNS,
@@ -21,6 +21,15 @@ from textcl.corpus.readers import (
     read_records,
 )
 from textcl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N texts with their ids, all different, in the order of `source`."""
+
+    ids: list[str]
+    texts: list[str]
+    source: str
 
 
 @dataclass(frozen=True)
@@ -66,20 +75,50 @@ def open_texts(source: str | Path, *, column: str | None = None, limit: int | No
     """Open what `read_texts` reads, all of it checked.
 
     Args:
-        source: A BEIR folder, a file or a hub name.
-        column: The column of texts; None as in `read_texts`.
-        limit: Read only the first rows; None for all.
+        source: As `read_texts` has it.
+        column: Likewise.
+        limit: Likewise.
 
     Raises:
-        DataError: As `read_texts` raises it.
+        DataError: Likewise.
     """
+    made = _stream(source, column, limit, None)
+    deque(made.texts(), maxlen=0)  # a text that is wrong is found before long work starts
+    return made
+
+
+def read_texts(
+    source: str | Path, *, column: str | None = None, limit: int | None = None, cache: Path | None = None
+) -> Texts:
+    """Read documents from a BEIR folder (its corpus) or from anything that `read_records` reads.
+
+    Args:
+        source: The folder, file or hub name.
+        column: The column of texts; None for the one that `pick_column` finds, and in a BEIR folder for title and text
+            joined by one space.
+        limit: Read only the first rows; None for all.
+        cache: Folder for the Arrow copy, as in `read_records`.
+
+    Raises:
+        DataError: As `read_records`, `column_texts` and `ids` raise it; or if a folder is no BEIR folder.
+    """
+    made = _stream(source, column, limit, cache)
+    return Texts(list(made.ids()), list(made.texts()), made.source)
+
+
+def _stream(source: str | Path, column: str | None, limit: int | None, cache: Path | None) -> TextStream:
+    """Return the texts of a source, their ids checked."""
     beir = Path(source).is_dir()
     if beir and not is_collection(source):
         raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a file or a BEIR folder", source)
-    records = read_records(corpus_file(source) if beir else source, limit=limit)
-    if beir and not any(name in records.columns for name in ID_COLUMNS):
-        check_column(records, ID_COLUMNS[0])
+    records = read_records(corpus_file(source) if beir else source, limit=limit, cache=cache)
+    if beir:
+        check_has_ids(records)
     check_ids(records)
-    made = TextStream(records, column if beir else pick_column(records, column), str(source))
-    deque(made.texts(), maxlen=0)  # a text that is wrong is found before long work starts
-    return made
+    return TextStream(records, column if beir else pick_column(records, column), str(source))
+
+
+def check_has_ids(records: Records) -> None:
+    """Raise DataError if rows have no ids of their own, without which nothing can be judged."""
+    if not any(name in records.columns for name in ID_COLUMNS):
+        check_column(records, ID_COLUMNS[0])

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from textcl.corpus.collection import read_texts
-from textcl.corpus.text_stream import open_texts
+from textcl.corpus.documents import open_texts, read_texts
 from textcl.errors import DataError
 
 
