@@ -39,7 +39,7 @@ class Journal:
         self._file.flush()
 
     def rewind(self, step: int, anew: str) -> None:
-        """Cut off the lines of later steps, which are done again, and this one's line `anew`, which is written again."""
+        """Cut off later steps, which are done again, and the line `anew` of this one, which is written again."""
         self.close()
         kept = [line for line in _lines_until(self.path, step) if not _is_of(line, step, anew)]
         write_whole(self.path, "".join(kept))
