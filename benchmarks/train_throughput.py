@@ -106,7 +106,8 @@ def theirs(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder / "theirs"), per_device_train_batch_size=batch, max_steps=SKIPPED + COUNTED,
         learning_rate=RATE, max_grad_norm=1.0, bf16=precision == "bf16", fp16=precision == "fp16", seed=SEED,
-        logging_strategy="no", save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(),
+        logging_strategy="no", save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     ends: list[float] = []
 
