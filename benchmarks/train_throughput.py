@@ -49,7 +49,7 @@ def seconds_between(ends: Sequence[float]) -> float:
     return (ends[-1] - ends[SKIPPED - 1]) / (len(ends) - SKIPPED)
 
 
-def ours(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> Callable[[], float]:
+def ours(model: str, pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> Callable[[], float]:
     """Return what trains a round and returns the seconds of a step."""
     from textcl.assemble.training import train
     from textcl.recipe.reading import read_recipe
@@ -59,7 +59,7 @@ def ours(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> 
     named = ({"text": first} if is_single else {"question": first, "answer": second} for first, second in pairs)
     data.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
     document: dict[str, Any] = {
-        "encoder": {"model": MODEL, "max_tokens": limit},
+        "encoder": {"model": model, "max_tokens": limit},
         "data": {"train": str(data)},
         "method": {"name": "pairs", "temperature": 1 / SCALE},
         "training": {
@@ -68,7 +68,9 @@ def ours(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> 
         },
         "seed": SEED,
     }  # fmt: skip
-    if is_single:
+    if not is_single:
+        document["data"]["columns"] = {"anchor": "question", "positive": "answer"}
+    else:
         document["method"]["name"] = "simcse"
         document["views"] = {"first": [{"name": "dropout"}], "second": [{"name": "dropout"}]}
     recipe = read_recipe(json.dumps(document))
@@ -90,7 +92,7 @@ def ours(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> 
     return round_of_steps
 
 
-def theirs(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> Callable[[], float]:
+def theirs(model: str, pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -> Callable[[], float]:
     """Return the same by sentence-transformers."""
     import torch
     from datasets import Dataset
@@ -101,7 +103,7 @@ def theirs(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -
 
     from textcl.encoder.load import load_encoder
 
-    encoder = load_encoder(MODEL, max_tokens=limit)
+    encoder = load_encoder(model, max_tokens=limit)
     data = Dataset.from_dict({"anchor": [first for first, _ in pairs], "positive": [second for _, second in pairs]})
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder / "theirs"), per_device_train_batch_size=batch, max_steps=SKIPPED + COUNTED,
@@ -129,20 +131,20 @@ def theirs(pairs: Pairs, limit: int, batch: int, precision: str, folder: Path) -
     return round_of_steps
 
 
-def useful_flop(pairs: Pairs, limit: int) -> tuple[float, float]:
+def useful_flop(model: str, pairs: Pairs, limit: int) -> tuple[float, float]:
     """Return the operations of a step's useful tokens for each pair, and the tokens of a pair; means over the set."""
     from textcl.corpus.tokens import concatenate, special_tokens, tokenise
     from textcl.encoder.load import load_encoder, tokenizer_of
     from textcl.encoder.work import work_of
 
-    encoder = load_encoder(MODEL, max_tokens=limit)
+    encoder = load_encoder(model, max_tokens=limit)
     around = special_tokens(tokenizer_of(encoder))
     columns = [tokenise([pair[side] for pair in pairs], tokenizer_of(encoder)) for side in (0, 1)]
     lengths = concatenate(columns).wrapped(*around, limit).lengths
     return work_of(encoder).training(lengths) / len(pairs), float(lengths.sum() / len(pairs))
 
 
-def measure(name: str, pairs: Pairs, limit: int, batch: int, precision: str, rounds: int) -> dict[str, Any]:
+def measure(name: str, model: str, pairs: Pairs, limit: int, batch: int, precision: str, rounds: int) -> dict[str, Any]:
     """Return what one set gives."""
     import torch
 
@@ -153,8 +155,8 @@ def measure(name: str, pairs: Pairs, limit: int, batch: int, precision: str, rou
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            "textcl": ours(pairs, limit, batch, precision, Path(folder)),
-            "sentence_transformers": theirs(pairs, limit, batch, precision, Path(folder)),
+            "textcl": ours(model, pairs, limit, batch, precision, Path(folder)),
+            "sentence_transformers": theirs(model, pairs, limit, batch, precision, Path(folder)),
         }
         for number in range(rounds + 1):  # the first is a warm-up
             for side, run in sides.items():
@@ -163,7 +165,7 @@ def measure(name: str, pairs: Pairs, limit: int, batch: int, precision: str, rou
                 if number:
                     seconds[side].append(took)
                     peaks.append(peak)
-    flop, tokens = useful_flop(pairs, limit)
+    flop, tokens = useful_flop(model, pairs, limit)
     found: dict[str, Any] = {"pairs": len(pairs), "max_tokens": limit, "mean_tokens_of_a_pair": tokens}
     for side, steps in seconds.items():
         found[side] = {
@@ -189,6 +191,7 @@ def main() -> None:
     made.add_argument("--batch", type=int, default=64)
     made.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     made.add_argument("--rounds", type=int, default=7)
+    made.add_argument("--model", default=MODEL, help="another one is for machines that lack the embedded one")
     made.add_argument("--sets", default=",".join(SETS))
     arguments = made.parse_args()
     import torch
@@ -197,9 +200,10 @@ def main() -> None:
     for name in arguments.sets.split(","):
         pairs = read_pairs(harness.data_folder(arguments, name))
         options = (SETS[name], arguments.batch, arguments.precision, arguments.rounds)
-        found[name] = harness.on_cores(None, measure, name, pairs, *options)
+        found[name] = harness.on_cores(None, measure, name, arguments.model, pairs, *options)
     settings = {
-        "model": MODEL, "scale": SCALE, "learning_rate": RATE, "optimizer": "fused AdamW", "clip_norm": 1.0,
+        "model": Path(arguments.model).name, "scale": SCALE, "learning_rate": RATE, "optimizer": "fused AdamW",
+        "clip_norm": 1.0,
         "dropout": 0.1, "batch": arguments.batch, "precision": arguments.precision, "rounds": arguments.rounds,
         "steps_a_round": COUNTED, "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

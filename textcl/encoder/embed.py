@@ -24,8 +24,8 @@ from textcl.progress import Advance, Progress, quiet
 
 BLOCK_TEXTS = 8192
 """Sorted by length together: more sorts better, and holds more tokens in memory."""
-_PIECE_TOKENS = 16_384  # between two words on the progress; some groups of `forward_rows`
-_GROUP_TOKENS = 1536
+_PIECE_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # between two words on the progress; some groups of `forward_rows`
+_GROUP_TOKENS = {"cpu": 1536, "cuda": 65_536}
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,15 @@ def _embed_rows(
     """Return the unit-length embedding of each row, (B, D)."""
     vectors = np.empty((len(rows), encoder.get_embedding_dimension() or 0), np.float32)
     order = np.argsort(rows.lengths, kind="stable")
-    for piece in _pieces(rows, order):
-        embeddings = forward_rows(encoder, rows.take(piece), prompt_tokens=prompt_tokens, group_tokens=_GROUP_TOKENS)
+    piece_tokens, group_tokens = (table[encoder.device.type] for table in (_PIECE_TOKENS, _GROUP_TOKENS))
+    for piece in _pieces(rows, order, piece_tokens):
+        embeddings = forward_rows(encoder, rows.take(piece), prompt_tokens=prompt_tokens, group_tokens=group_tokens)
         vectors[piece] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
         advance(len(piece))
     return vectors
 
 
-def _pieces(rows: TokenRows, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut `order`, (B,), where the tokens so far pass a multiple of `_PIECE_TOKENS`."""
-    number = np.cumsum(rows.lengths[order]) // _PIECE_TOKENS
+def _pieces(rows: TokenRows, order: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
+    """Cut `order`, (B,), where the tokens so far pass a multiple of `tokens`."""
+    number = np.cumsum(rows.lengths[order]) // tokens
     return [piece for piece in np.split(order, np.flatnonzero(np.diff(number)) + 1) if len(piece)]

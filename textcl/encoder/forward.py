@@ -18,9 +18,10 @@ from torch import Tensor
 
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.packing import is_packable, packed_forward
+from textcl.encoder.transfer import send
 
-GROUP_TOKENS = 2048
-"""About what stays in a core's cache at the widths of small encoders."""
+GROUP_TOKENS = {"cpu": 2048, "cuda": 65_536}
+"""On a CPU about what stays in a core's cache at the widths of small encoders; on a GPU what keeps all of it busy."""
 _LONGEST_TO_SHORTEST = 1.3  # within a padded group, or two tokens more: what is padded is small, and the groups are few
 
 
@@ -29,7 +30,7 @@ def forward_rows(
     rows: TokenRows,
     *,
     prompt_tokens: int = 0,
-    group_tokens: int = GROUP_TOKENS,
+    group_tokens: int | None = None,
     packed: bool = True,
 ) -> Tensor:
     """Return the embedding of each row, (B, D), with gradients where they are enabled.
@@ -39,15 +40,17 @@ def forward_rows(
         rows: B rows of at least one token, special tokens included.
         prompt_tokens: Tokens before the text, left out by poolings that exclude the prompt.
         group_tokens: Tokens run at a time, padding included; decides speed; the numbers stay, dropout's draws aside.
+            None for what suits the device.
         packed: Run without padding where the encoder is one that can.
     """
     packed = packed and is_packable(encoder)
     prompt = prompt_tokens if excludes_prompt(encoder) else None
+    group_tokens = group_tokens or GROUP_TOKENS[encoder.device.type]
     groups = list(groups_of(rows.lengths, group_tokens, padded=not packed))
     run = packed_forward if packed else _padded_forward
     outputs = [run(encoder, rows.take(group), prompt) for group in groups]
-    order = torch.from_numpy(np.argsort(np.concatenate(groups), kind="stable")).to(outputs[0].device)
-    return torch.cat(outputs)[order]
+    order = np.argsort(np.concatenate(groups), kind="stable")
+    return torch.cat(outputs)[send(order, outputs[0].device)]
 
 
 def groups_of(lengths: NDArray[np.int64], group_tokens: int, *, padded: bool) -> Iterator[NDArray[np.int64]]:
@@ -74,20 +77,20 @@ def _padded_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens
     """Return the embedding of each row, (B, D), padded to the longest."""
     device = next(encoder.parameters()).device
     ids, mask = _pad(rows, encoder)
-    features: dict[str, object] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    features: dict[str, object] = {"input_ids": send(ids, device), "attention_mask": send(mask, device)}
     if prompt_tokens is not None:
         features["prompt_length"] = prompt_tokens
     embeddings: Tensor = encoder(features)["sentence_embedding"]
     return embeddings
 
 
-def _pad(rows: TokenRows, encoder: SentenceTransformer) -> tuple[Tensor, Tensor]:
+def _pad(rows: TokenRows, encoder: SentenceTransformer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return ids and mask, (B, S) each, padded on the right."""
     lengths = rows.lengths
     mask = np.arange(lengths.max(initial=0))[None, :] < lengths[:, None]
     ids = np.full(mask.shape, encoder.tokenizer.pad_token_id or 0, dtype=np.int64)
     ids[mask] = rows.ids
-    return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+    return ids, mask.astype(np.int64)
 
 
 def excludes_prompt(encoder: SentenceTransformer) -> bool:

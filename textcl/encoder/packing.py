@@ -27,6 +27,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.dropout import drop_units
 from textcl.encoder.layers import transformer_of
+from textcl.encoder.transfer import send
 
 FAMILIES = ("bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 """Architectures whose attention takes nothing but queries, keys and values, and whose positions can be given."""
@@ -71,12 +72,13 @@ def packed_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens:
     """
     transformer = transformer_of(encoder)
     device = next(encoder.parameters()).device
-    layout = Layout(torch.from_numpy(rows.offsets.astype(np.int32)).to(device), tuple(_runs(rows.lengths)))
+    layout = Layout(send(rows.offsets.astype(np.int32), device), tuple(_runs(rows.lengths)))
     positions = np.arange(len(rows.ids)) - np.repeat(rows.offsets[:-1], rows.lengths) + _first_position(transformer)
     features: dict[str, Any] = {
-        "input_ids": torch.from_numpy(rows.ids.astype(np.int64))[None].to(device),
-        "position_ids": torch.from_numpy(positions)[None].to(device),
+        "input_ids": send(rows.ids.astype(np.int64)[None], device),
+        "position_ids": send(positions[None], device),
         "cu_seq_lens_q": layout.offsets,
+        "seq_idx": send(np.repeat(np.arange(len(rows)), rows.lengths)[None], device),
         "packed_layout": layout,
     }
     if prompt_tokens is not None:

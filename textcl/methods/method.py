@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.dropout import draw_cheaply
 from textcl.encoder.forward import forward_rows
+from textcl.encoder.transfer import send
 from textcl.losses.temperature import set_progress
 from textcl.methods.regularisers import Regulariser
 
@@ -241,13 +242,13 @@ def gather_batch(embeddings: Tensor, fixed: Mapping[str, Tensor], batch: PairBat
 
     device = embeddings.device
     none = np.empty((len(batch), 0, 1), dtype=np.int64)
-    fixed = fixed if batch.guide is None else {**fixed, GUIDE: torch.from_numpy(batch.guide).to(device)}
+    fixed = fixed if batch.guide is None else {**fixed, GUIDE: send(batch.guide, device)}
     negative_groups = none if batch.negative_groups is None else batch.negative_groups
     return GatheredBatch(
         gather_sides(embeddings),
         {name: gather_sides(rows) for name, rows in fixed.items()},
-        gather_rows(torch.from_numpy(batch.groups).to(device), batch.counts),
-        gather_rows(torch.from_numpy(negative_groups).to(device), batch.counts),
+        gather_rows(send(batch.groups, device), batch.counts),
+        gather_rows(send(negative_groups, device), batch.counts),
         batch.kinds or ("text",) * batch.groups.shape[1],
     )
 

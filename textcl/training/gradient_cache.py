@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from textcl.encoder.transfer import send
 from textcl.methods.method import Method, MethodOutput, PairBatch
 
 Backward = Callable[[Tensor], None]
@@ -106,8 +107,8 @@ def split_rows(
 
 def _in_order(parts: Sequence[Tensor], chunks: Sequence[NDArray[np.int64]]) -> Tensor:
     """Return the embeddings of all chunks, (B, D), in the batch's order and without a gradient."""
-    place = torch.from_numpy(np.argsort(np.concatenate(chunks)))
-    return torch.cat([part.detach() for part in parts])[place.to(parts[0].device)]
+    place = np.argsort(np.concatenate(chunks))
+    return torch.cat([part.detach() for part in parts])[send(place, parts[0].device)]
 
 
 def touch_all(method: Method) -> Tensor:

@@ -55,7 +55,7 @@ class Meter:
             self._flop += self._work.training(lengths)
             self._places += tokens
             if self._is_padded:
-                groups = groups_of(lengths, GROUP_TOKENS, padded=True)
+                groups = groups_of(lengths, GROUP_TOKENS[self._method.encoder.device.type], padded=True)
                 self._places += sum(len(group) * int(lengths[group].max()) for group in groups) - tokens
 
     def pause(self) -> None:
