@@ -74,7 +74,7 @@ def test_blocks_are_taken_one_ahead_and_no_further(tiny_encoder, tiny_corpus):
 
 
 def test_long_blocks_are_told_of_in_pieces(tiny_encoder, tiny_corpus, monkeypatch):
-    monkeypatch.setattr(embed_module, "_PIECE_TOKENS", 100)
+    monkeypatch.setitem(embed_module._PIECE_TOKENS, "cpu", 100)
     whole, told = embed_texts(tiny_encoder, tiny_corpus).vectors, []
     (made,) = embed_blocks(tiny_encoder, [tiny_corpus], advance=told.append)
     assert len(told) > 5

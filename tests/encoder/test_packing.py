@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
-from transformers import AutoConfig, AutoModel
 
+from tests.encoder.families import encoder_of_family
 from tests.strategies import plain_rows
 from textcl.corpus.tokens import TokenRows, offsets_of
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.layers import transformer_of
-from textcl.encoder.load import load_encoder
-from textcl.encoder.packing import FAMILIES, Layout, _jagged, is_packable
-
-SMALL = {
-    "vocab_size": 120, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
-    "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "dropout": 0.0, "attention_dropout": 0.0,
-    "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3,
-}  # fmt: skip
-OF_THEIR_OWN = {
-    "roberta": {"pad_token_id": 1, "max_position_embeddings": 514},
-    "camembert": {"pad_token_id": 1, "max_position_embeddings": 514},
-    "xlm-roberta": {"pad_token_id": 1, "max_position_embeddings": 514},
-    "electra": {"embedding_size": 24},
-    "modernbert": {"pad_token_id": 0, "local_attention": 16, "global_attn_every_n_layers": 3},
-}
+from textcl.encoder.packing import FAMILIES, is_packable
 
 
 @pytest.fixture
 def of_family(tiny_model_folder):
     """Return an encoder with a random transformer of a family."""
-
-    def make(family, **options):
-        encoder = load_encoder(tiny_model_folder)
-        torch.manual_seed(0)
-        config = AutoConfig.for_model(family, **{**SMALL, **OF_THEIR_OWN.get(family, {}), **options})
-        encoder[0].model = AutoModel.from_config(config)
-        return encoder
-
-    return make
+    return partial(encoder_of_family, tiny_model_folder)
 
 
 @pytest.fixture
@@ -140,21 +118,6 @@ def test_the_model_has_its_own_attention_again_whatever_happens(tiny_encoder, ro
     with pytest.raises(IndexError):
         forward_rows(tiny_encoder, plain_rows([10**6]))
     assert config._attn_implementation == before
-
-
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_variable_length_kernels_give_what_row_by_row_attention_gives():
-    """The way of GPUs, on a CPU: the kernel is another one there, the nested tensors are the same."""
-    torch.manual_seed(0)
-    lengths = [1, 3, 3, 8, 20]
-    offsets = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
-    runs = ((1, 1), (2, 3), (1, 8), (1, 20))
-    query, key, value = (torch.randn(35, 4, 16, requires_grad=True) for _ in range(3))
-    found = _jagged((query, key, value), Layout(offsets, runs), 0.0, None)
-    for start, end in pairwise(offsets):
-        alone = [one[start:end].transpose(0, 1) for one in (query, key, value)]
-        expected = torch.nn.functional.scaled_dot_product_attention(*alone).transpose(0, 1)
-        torch.testing.assert_close(found[start:end], expected)
 
 
 def test_families_with_more_to_their_attention_run_padded(of_family, rows):

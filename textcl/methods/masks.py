@@ -106,10 +106,10 @@ class Masker:
         found: dict[str, Tensor] = {}
         for kind in dict.fromkeys(batch.kinds):
             places = [place for place, one in enumerate(batch.kinds) if one == kind]
-            own = batch.groups[:, places]
+            own = _columns(batch.groups, places)
             parts = [share_a_label(own, own), share_a_label(own, columns)]
             if past is not None:
-                parts.append(share_a_label(own, past.groups[:, places]))
+                parts.append(share_a_label(own, _columns(past.groups, places)))
             found[kind] = torch.cat(parts, dim=1)
         return found
 
@@ -131,6 +131,11 @@ class Masker:
         if more := [*hard, *old]:
             parts.append(judge.same_candidates(anchor, positive, torch.cat([one.to(anchor.dtype) for one in more])))
         return torch.cat(parts, dim=1)
+
+
+def _columns(table: Tensor, places: Sequence[int]) -> Tensor:
+    """Return some columns of an (N, G) table; an index of numbers would travel to the device, and be waited for."""
+    return torch.stack([table[:, place] for place in places], dim=1)
 
 
 def _there(batch: GatheredBatch, past: Past | None) -> Tensor:
