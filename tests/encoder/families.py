@@ -25,7 +25,7 @@ OF_THEIR_OWN = {
 
 
 def encoder_of_family(folder, family: str, **options: Any) -> SentenceTransformer:
-    """Return the encoder in `folder` with a transformer of a family instead of its own, always with the same weights."""
+    """Return the encoder in `folder` with a random transformer of a family, always the same, instead of its own."""
     encoder = load_encoder(folder)
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **{**SMALL, **OF_THEIR_OWN.get(family, {}), **options})

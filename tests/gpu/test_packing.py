@@ -69,6 +69,7 @@ def test_dropout_of_attention_is_as_strong_packed_as_padded(tiny_model_folder, r
     assert spread(True) == pytest.approx(spread(False), rel=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_does_not_wait_for_the_device(tiny_model_folder, rows):
     """Pooled by the first token: older releases of sentence-transformers wait in their mean of flat tokens."""
     encoder = encoder_of_family(tiny_model_folder, "bert", hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)

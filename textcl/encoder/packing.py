@@ -148,8 +148,9 @@ def _attention(
         if kind in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(query.device) >= _FLASH_FROM:
             window = sliding_window - 1 if narrow and sliding_window is not None else None
             return _flash(tokens, packed_layout, dropout, scaling, window)[None], None
-        if kind != torch.float64 and not narrow:
-            return _efficient(tokens, packed_layout, dropout, scaling)[None], None
+        # With rows of several lengths this kernel would drop the same places in all heads.
+        if kind != torch.float64 and not narrow and not dropout:
+            return _efficient(tokens, packed_layout, scaling)[None], None
     # One split, whose gradient is one concatenation: slices would each fill a gradient of all tokens with zeros.
     parts = [torch.split(one, [rows * length for rows, length in packed_layout.runs]) for one in tokens]
     mixed = []
@@ -190,13 +191,13 @@ def _flash(
     return mixed[..., :width]
 
 
-def _efficient(tokens: Sequence[Tensor], layout: Layout, dropout: float, scaling: float | None) -> Tensor:
-    """Return attention within rows, (T, H, D), of tokens of any 16 or 32 bits on a GPU, by the memory-efficient kernel."""
+def _efficient(tokens: Sequence[Tensor], layout: Layout, scaling: float | None) -> Tensor:
+    """Return attention within rows, (T, H, D), of tokens on a GPU, by the memory-efficient kernel, without dropout."""
     places, longest = layout.offsets, layout.longest
     query, key, value, scale, width = _in_eights(tokens, scaling)
     run = torch.ops.aten._efficient_attention_forward
     mixed: Tensor = run(
-        query[None], key[None], value[None], None, places, places, longest, longest, dropout, 0, True, scale=scale
+        query[None], key[None], value[None], None, places, places, longest, longest, 0.0, 0, True, scale=scale
     )[0]
     return mixed[0, ..., :width]
 
