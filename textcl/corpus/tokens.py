@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textcl.ahead import ahead
 from textcl.errors import ConfigError, ShapeError
 from textcl.progress import Progress, quiet
 
@@ -168,10 +170,11 @@ def token_chunks(
     marks: bool = True,
 ) -> Iterator[TokenRows]:
     """Yield what `tokenise` returns, some thousand texts at a time."""
+    encode = partial(_encode, tokenizer, places=marks or prompt != "")
+    chunks = ([prompt + text for text in texts[at : at + _CHUNK_TEXTS]] for at in range(0, len(texts), _CHUNK_TEXTS))
     with progress("tokenise", len(texts)) as advance:
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = [prompt + text for text in texts[start : start + _CHUNK_TEXTS]]
-            yield _tokenise_chunk(chunk, tokenizer, len(prompt), with_marks=marks)
+        for chunk, encodings in ahead(encode, chunks, "tokenise"):
+            yield _rows_of(chunk, encodings, len(prompt), with_marks=marks)
             advance(len(chunk))
 
 
@@ -180,34 +183,34 @@ def no_rows() -> TokenRows:
     return TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))
 
 
-def _tokenise_chunk(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, prompt_length: int, *, with_marks: bool
-) -> TokenRows:
-    if with_marks or prompt_length:
-        encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings
-    else:
-        encodings = _without_places(texts, tokenizer)
-    starts = [_text_start(encoding, prompt_length) for encoding in encodings]
-    ids = [encoding.ids[start:] for encoding, start in zip(encodings, starts, strict=True)]
-    lengths = np.array([len(row) for row in ids], dtype=np.int64)
-    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum()))
-    if not with_marks:
-        return TokenRows(flat, offsets_of(lengths), np.zeros(len(flat), dtype=np.uint8))
-    marks = [
-        _marks(text, encoding, prompt_length)[start:]
-        for text, encoding, start in zip(texts, encodings, starts, strict=True)
-    ]
-    return TokenRows(flat, offsets_of(lengths), np.concatenate(marks))
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], *, places: bool
+) -> tuple[list[str], list[Encoding]]:
+    """Return the texts and their encodings, on all cores; without `places` nobody finds out where tokens stand.
 
-
-def _without_places(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[Encoding]:
-    """Return encodings whose ids alone are right: where a token stands in its text is not found out."""
+    The backend is asked itself: what transformers makes of its answer costs as much as the answer.
+    """
     backend = cast(Any, tokenizer).backend_tokenizer
     if backend.truncation is not None:  # whatever the last caller set
         backend.no_truncation()
     if backend.padding is not None:
         backend.no_padding()
-    return cast("list[Encoding]", backend.encode_batch_fast(texts, add_special_tokens=False))
+    if backend.encode_special_tokens != tokenizer.split_special_tokens:
+        backend.encode_special_tokens = tokenizer.split_special_tokens
+    run = backend.encode_batch if places else backend.encode_batch_fast
+    return texts, run(texts, add_special_tokens=False)
+
+
+def _rows_of(texts: list[str], encodings: list[Encoding], prompt_length: int, *, with_marks: bool) -> TokenRows:
+    ids = [encoding.ids for encoding in encodings]
+    offsets = offsets_of(np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)))
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(offsets[-1]))
+    marks = _marks(texts, encodings, offsets, prompt_length) if with_marks else np.zeros(len(flat), dtype=np.uint8)
+    rows = TokenRows(flat, offsets, marks)
+    if not prompt_length:
+        return rows
+    skipped = np.array([_text_start(encoding, prompt_length) for encoding in encodings], dtype=np.int64)
+    return rows.spans(offsets[:-1] + skipped, rows.lengths - skipped)
 
 
 def _text_start(encoding: Encoding, prompt_length: int) -> int:
@@ -217,14 +220,34 @@ def _text_start(encoding: Encoding, prompt_length: int) -> int:
     return sum(1 for _, end in encoding.offsets if 0 < end <= prompt_length)
 
 
-def _marks(text: str, encoding: Encoding, prompt_length: int) -> NDArray[np.uint8]:
-    if not encoding.ids:
-        return np.empty(0, np.uint8)
-    words = np.array([-1 if word is None else word for word in encoding.word_ids])
+def _marks(
+    texts: list[str], encodings: list[Encoding], offsets: NDArray[np.int64], prompt_length: int
+) -> NDArray[np.uint8]:
+    """Return the marks of all tokens, (T,), those of the prompt included."""
+    words = np.fromiter(
+        (-1 if word is None else word for encoding in encodings for word in encoding.word_ids),
+        dtype=np.int64,
+        count=int(offsets[-1]),
+    )
     marks: NDArray[np.uint8] = (np.diff(words, prepend=-2) != 0).astype(np.uint8)  # WORD_START is bit 0
+    marks[offsets[:-1][np.diff(offsets) > 0]] |= WORD_START
+    found = [
+        start + token
+        for text, encoding, start in zip(texts, encodings, offsets.tolist(), strict=False)
+        for token in _sentence_starts(text, encoding, prompt_length)
+    ]
+    marks[found] |= SENTENCE_START
+    return marks
+
+
+def _sentence_starts(text: str, encoding: Encoding, prompt_length: int) -> Sequence[int]:
+    """Return the tokens with which sentences start."""
+    if not len(encoding):
+        return ()
+    starts = [prompt_length, *(match.end() for match in _SENTENCE_END.finditer(text, prompt_length))]
+    if starts == [0] and (place := encoding.token_to_chars(0)) and place[1]:
+        return (0,)  # of a single sentence: where its other tokens stand costs more to ask than all the rest
     # A token may hold the space before its word, so the first token that ends behind a sentence's start is meant.
     ends = np.array([end for _, end in encoding.offsets])
-    starts = [prompt_length, *(match.end() for match in _SENTENCE_END.finditer(text, prompt_length))]
     first = np.searchsorted(ends, starts, side="right")
-    marks[first[first < len(marks)]] |= SENTENCE_START
-    return marks
+    return cast("list[int]", first[first < len(ends)].tolist())

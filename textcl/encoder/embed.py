@@ -5,8 +5,7 @@ A block is tokenised in a thread of its own while the one before it runs through
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional as F
 
+from textcl.ahead import ahead
 from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.load import tokenizer_of
@@ -99,24 +99,12 @@ def embed_blocks(
     was_training = encoder.training
     encoder.eval()
     try:
-        for rows in _ahead(tokenised, blocks):
+        for rows in ahead(tokenised, blocks, "tokenise"):
             cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
             wrapped = rows.wrapped(prefix, suffix, limit)
             yield Embedded(_embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance), cut_texts)
     finally:
         encoder.train(was_training)
-
-
-def _ahead(tokenised: partial[TokenRows], blocks: Iterable[Sequence[str]]) -> Iterator[TokenRows]:
-    """Yield the tokens of each block, while a thread makes those of the next."""
-    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as thread:
-        coming: Future[TokenRows] | None = None
-        for block in blocks:
-            current, coming = coming, thread.submit(tokenised, block)
-            if current is not None:
-                yield current.result()
-        if coming is not None:
-            yield coming.result()
 
 
 @torch.inference_mode()
