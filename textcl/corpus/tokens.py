@@ -183,9 +183,7 @@ def no_rows() -> TokenRows:
     return TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))
 
 
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], *, places: bool
-) -> tuple[list[str], list[Encoding]]:
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], *, places: bool) -> tuple[list[str], list[Encoding]]:
     """Return the texts and their encodings, on all cores; without `places` nobody finds out where tokens stand.
 
     The backend is asked itself: what transformers makes of its answer costs as much as the answer.

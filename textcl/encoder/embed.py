@@ -20,6 +20,7 @@ from textcl.ahead import ahead
 from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.load import tokenizer_of
+from textcl.encoder.products import Loss, Precision, check_precision, products
 from textcl.progress import Advance, Progress, quiet
 
 BLOCK_TEXTS = 8192
@@ -41,6 +42,7 @@ def embed_texts(
     texts: Sequence[str],
     *,
     prompt: str = "",
+    precision: Precision = "fp32",
     out: NDArray[np.float32] | None = None,
     progress: Progress = quiet,
     description: str = "encode",
@@ -51,19 +53,20 @@ def embed_texts(
         encoder: Put into evaluation mode while it embeds, and back afterwards.
         texts: N texts.
         prompt: Stands before each text.
+        precision: Of the linear layers' products (see textcl.encoder.products).
         out: (N, D) float32 array to write to, such as a memory map; None makes one in memory.
         progress: Told the number of texts done.
         description: What the progress is called.
 
     Raises:
-        ConfigError: If the prompt leaves no room for a text.
+        ConfigError: If the prompt leaves no room for a text, or the device has no such precision.
     """
     vectors = np.empty((len(texts), encoder.get_embedding_dimension() or 0), np.float32) if out is None else out
     blocks = (texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS))
     done, cut_texts = 0, 0
     with (
         progress(description, len(texts)) as advance,
-        closing(embed_blocks(encoder, blocks, prompt=prompt, advance=advance)) as made,
+        closing(embed_blocks(encoder, blocks, prompt=prompt, precision=precision, advance=advance)) as made,
     ):
         for block in made:
             vectors[done : done + len(block.vectors)] = block.vectors
@@ -77,6 +80,7 @@ def embed_blocks(
     blocks: Iterable[Sequence[str]],
     *,
     prompt: str = "",
+    precision: Precision = "fp32",
     advance: Advance = lambda _texts, _note="": None,
 ) -> Generator[Embedded]:
     """Yield the unit-length embeddings of each block of texts; close it where it is left before its end.
@@ -87,11 +91,13 @@ def embed_blocks(
         encoder: In evaluation mode from the first block to the last, and back afterwards.
         blocks: Taken one ahead of what is yielded.
         prompt: Stands before each text.
+        precision: Of the linear layers' products (see textcl.encoder.products).
         advance: Told the number of texts done.
 
     Raises:
-        ConfigError: If the prompt leaves no room for a text.
+        ConfigError: If the prompt leaves no room for a text, or the device has no such precision.
     """
+    check_precision(precision, encoder.device)
     tokenizer = tokenizer_of(encoder)
     prefix, suffix = special_tokens(tokenizer, prompt)
     limit = encoder.max_seq_length or 512
@@ -99,10 +105,11 @@ def embed_blocks(
     was_training = encoder.training
     encoder.eval()
     try:
-        for rows in ahead(tokenised, blocks, "tokenise"):
-            cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
-            wrapped = rows.wrapped(prefix, suffix, limit)
-            yield Embedded(_embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance), cut_texts)
+        with products(encoder, precision):
+            for rows in ahead(tokenised, blocks, "tokenise"):
+                cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
+                wrapped = rows.wrapped(prefix, suffix, limit)
+                yield Embedded(_embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance), cut_texts)
     finally:
         encoder.train(was_training)
 
@@ -126,3 +133,13 @@ def _pieces(rows: TokenRows, order: NDArray[np.int64], tokens: int) -> list[NDAr
     """Cut `order`, (B,), where the tokens so far pass a multiple of `tokens`."""
     number = np.cumsum(rows.lengths[order]) // tokens
     return [piece for piece in np.split(order, np.flatnonzero(np.diff(number)) + 1) if len(piece)]
+
+
+def measure_loss(encoder: SentenceTransformer, texts: Sequence[str], precision: Precision, *, prompt: str = "") -> Loss:
+    """Return how near the embeddings of `texts`, one or more, come in `precision` to those in fp32."""
+    exact, near = (
+        embed_texts(encoder, texts, prompt=prompt, precision=one).vectors.astype(np.float64)
+        for one in ("fp32", precision)
+    )
+    cosines = (exact * near).sum(axis=1)
+    return Loss(len(texts), float(cosines.mean()), float(cosines.min()))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.encoder.families import encoder_of_family
+from textcl.encoder.embed import embed_blocks, embed_texts, measure_loss
+from textcl.encoder.packing import FAMILIES
+from textcl.encoder.products import Loss, check_precision, products
+from textcl.errors import ConfigError
+
+STEP = {"fp32": 1e-6, "bf16": 2**-8, "int8": 2**-6}
+
+
+def layers_of(module):
+    return [one for one in module.modules() if type(one) is nn.Linear]
+
+
+class Pair(nn.Module):
+    """As much of an encoder as `products` asks for: two linear layers on a device."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, wide, narrow):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up = nn.Linear(narrow, wide)
+        self.down = nn.Linear(wide, narrow, bias=False)
+
+    def forward(self, rows):
+        return self.down(self.up(rows))
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 700])
+@pytest.mark.parametrize("precision", STEP)
+def test_products_are_those_of_the_layers_to_the_step_of_their_precision(rows, precision):
+    pair, inputs = Pair(96, 32), torch.randn(1, rows, 32)
+    with torch.inference_mode():
+        exact = pair(inputs)
+        with products(pair, precision):
+            near = pair(inputs)
+        assert torch.equal(pair(inputs), exact), "the layers' own products are back"
+    assert near.dtype == torch.float32
+    error = ((near - exact).norm() / exact.norm()).item()
+    assert error < STEP[precision]
+    assert precision == "fp32" or error > 1e-4, "fewer bits are seen"
+
+
+@pytest.mark.parametrize("inputs", [torch.zeros(3, 32), torch.full((3, 32), 5.0), -torch.rand(3, 32), torch.eye(3, 32)])
+def test_int8_takes_inputs_of_one_value_or_one_sign(inputs):
+    pair = Pair(96, 32)
+    with torch.inference_mode():
+        exact = pair(inputs)
+        with products(pair, "int8"):
+            near = pair(inputs)
+    assert (near - exact).abs().max() <= 0.02 * exact.abs().max()
+
+
+def test_int8_of_a_layer_without_weights_is_its_bias():
+    pair = Pair(96, 32)
+    nn.init.zeros_(pair.up.weight)
+    with torch.inference_mode(), products(pair, "int8"):
+        assert torch.equal(pair.up(torch.randn(4, 32)), pair.up.bias.expand(4, -1))
+
+
+def test_the_layers_are_their_own_again_also_after_an_error(tiny_encoder):
+    with pytest.raises(AttributeError), products(tiny_encoder, "int8"):
+        layers_of(tiny_encoder)[0](None)
+    assert not any("forward" in one.__dict__ for one in tiny_encoder.modules())
+
+
+def test_weights_that_changed_since_are_those_that_count(tiny_encoder, tiny_corpus):
+    texts = tiny_corpus * 10  # enough that the weights are laid out
+    before = embed_texts(tiny_encoder, texts).vectors
+    with torch.no_grad():
+        for layer in layers_of(tiny_encoder):
+            layer.weight.mul_(1.5)
+    with torch.inference_mode():
+        after = embed_texts(tiny_encoder, texts).vectors
+    stock = tiny_encoder.encode(texts, normalize_embeddings=True)
+    assert np.abs(after - before).max() > 1e-3
+    assert np.abs(after - stock).max() < 1e-6
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_embeds_in_every_precision(family, tiny_corpus, tiny_model_folder):
+    encoder = encoder_of_family(tiny_model_folder, family, vocab_size=5000, hidden_size=32)
+    stock = encoder.encode(tiny_corpus, normalize_embeddings=True)
+    assert np.abs(embed_texts(encoder, tiny_corpus).vectors - stock).max() < 2e-6
+    for precision in ("bf16", "int8"):
+        near = embed_texts(encoder, tiny_corpus, precision=precision).vectors
+        assert 1e-5 < np.abs(near - stock).max() < 0.2
+        assert (near * stock).sum(axis=1).min() > 0.98
+
+
+def test_a_block_has_the_same_bits_in_int8_whatever_came_before_it(tiny_encoder, tiny_corpus):
+    made = [block.vectors for block in embed_blocks(tiny_encoder, [tiny_corpus, tiny_corpus[:9]], precision="int8")]
+    (alone,) = (block.vectors for block in embed_blocks(tiny_encoder, [tiny_corpus[:9]], precision="int8"))
+    assert np.array_equal(made[1], alone)
+
+
+def test_the_loss_is_the_cosine_to_full_precision(tiny_encoder, tiny_corpus):
+    exact = embed_texts(tiny_encoder, tiny_corpus).vectors
+    near = embed_texts(tiny_encoder, tiny_corpus, precision="int8").vectors
+    cosines = (exact * near).sum(axis=1)
+    found = measure_loss(tiny_encoder, tiny_corpus, "int8")
+    assert found.texts == 60
+    assert found.mean_cosine == pytest.approx(cosines.mean(), abs=1e-6)
+    assert found.least_cosine == pytest.approx(cosines.min(), abs=1e-6)
+    assert found.least_cosine < found.mean_cosine < 0.99999
+    assert str(Loss(60, 0.99, 0.98)) == "cosine to fp32 0.99000 on average, 0.98000 at least (60 texts)"
+
+
+def test_int8_is_refused_away_from_the_cpu_in_words():
+    check_precision("int8", torch.device("cpu"))
+    check_precision("bf16", torch.device("cuda"))
+    with pytest.raises(ConfigError, match=r"^precision: expected fp32 or bf16 on cuda, since int8 is for CPUs, got"):
+        check_precision("int8", torch.device("cuda"))
