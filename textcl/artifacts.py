@@ -7,6 +7,7 @@ also after a kill at any moment. The manifest names every file with its checksum
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import glob
 import hashlib
 import json
@@ -15,6 +16,7 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +104,99 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        _flush_tree(partial)
-        if not target.exists():
-            partial.rename(target)
-        elif not _exchange(partial, target):
-            aside = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex[:8]}")
-            target.rename(aside)
-            partial.rename(target)
-            shutil.rmtree(aside)
-        _flush_folder(target.parent)
+        _put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Let `partial` become `target`; what stood there is gone afterwards, or in the place of `partial`."""
+    _flush_tree(partial)
+    if not target.exists():
+        partial.rename(target)
+    elif not _exchange(partial, target):
+        aside = target.with_name(f".{target.name}.replaced-{uuid.uuid4().hex[:8]}")
+        target.rename(aside)
+        partial.rename(target)
+        shutil.rmtree(aside)
+    _flush_folder(target.parent)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A folder that is being filled, and what was last saved of how far it is.
+
+    Args:
+        folder: Where the files go.
+        saved: The JSON file of `save`.
+    """
+
+    folder: Path
+    saved: Path
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Put `state` in the place of what was saved; what it speaks of must be on disk already."""
+        write_whole(self.saved, json.dumps(state))
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what was last saved; None at the start."""
+        return dict(json.loads(self.saved.read_text(encoding="utf-8"))) if self.saved.is_file() else None
+
+
+@contextmanager
+def resumable_folder(target: Path, *, resume: bool = False, force: bool = False) -> Iterator[Unfinished]:
+    """Yield a folder that becomes `target` when the block ends well; otherwise it waits beside it to be gone on with.
+
+    What never saved a state is removed.
+
+    Args:
+        target: The final place; its parents are made.
+        resume: Go on with what an earlier block left.
+        force: Replace what stands at `target`, and without `resume` what waits beside it too.
+
+    Raises:
+        ConfigError: If `target` exists or something unfinished waits, and `force` does not allow to replace it; or if
+            another process is at work there.
+        ArtifactError: If there is nothing to go on with.
+    """
+    workshop = target.with_name(f".{target.name}.unfinished")
+    unfinished = Unfinished(workshop / "folder", workshop / "state.json")
+    waits = unfinished.saved.is_file() and unfinished.folder.is_dir()
+    if resume and not waits:
+        complete = "this one is complete; " if target.exists() else ""
+        raise ArtifactError(target, f"{complete}there is nothing to continue here; start it without --resume")
+    check_target(target, force=force)
+    if waits and not resume and not force:
+        problem = f"an unfinished {target} waits; add --resume to go on with it, or --force to start anew"
+        raise ConfigError("out", problem=problem)
+    workshop.mkdir(parents=True, exist_ok=True)
+    with _alone_in(workshop, target):
+        if not resume:
+            shutil.rmtree(unfinished.folder, ignore_errors=True)
+            unfinished.saved.unlink(missing_ok=True)
+            unfinished.folder.mkdir()
+        try:
+            yield unfinished
+            _put_in_place(unfinished.folder, target)
+        except BaseException:
+            if not unfinished.saved.is_file():
+                shutil.rmtree(workshop)
+            raise
+        shutil.rmtree(workshop)
+
+
+@contextmanager
+def _alone_in(workshop: Path, target: Path) -> Iterator[None]:
+    """Raise ConfigError if another process is inside such a `with` for the same folder; a kill lets go of it."""
+    descriptor = os.open(workshop, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        problem = f"another process is writing {target}; wait for it, or name another folder"
+        raise ConfigError("out", problem=problem) from error
+    finally:
+        os.close(descriptor)
 
 
 def _exchange(first: Path, second: Path) -> bool:

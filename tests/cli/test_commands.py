@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
-from textcl.assemble import searching
+from textcl.assemble import encoding
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder
 from textcl.evaluation.runs import read_run
@@ -200,7 +200,7 @@ def test_half_precision_trains_in_a_process_of_its_own(done, textcl, folder):
 def test_encode_beyond_one_block_keeps_order_ids_and_vectors(done, folder, tiny_corpus, tiny_model_folder, monkeypatch):
     rows = [{"_id": f"d{place}", "text": text} for place, text in enumerate(tiny_corpus)]
     (folder / "named.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(searching, "BLOCK_TEXTS", 7)
+    monkeypatch.setattr(encoding, "BLOCK_TEXTS", 7)
     done("encode", tiny_model_folder, "named.jsonl", "--out", "blocks")
     written = [json.loads(line) for line in (folder / "blocks" / "texts.jsonl").read_text().splitlines()]
     assert written == rows

@@ -1,28 +1,25 @@
-"""Texts and an encoder → vectors on disk, an index, and answers to questions in words."""
+"""Texts and an encoder → an index, and answers to questions in words."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import check_file_target, check_target, read_manifest, whole_folder, write_manifest
-from textcl.corpus.documents import Texts, TextStream, open_texts, read_texts
-from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, embed_texts
+from textcl.artifacts import check_file_target, check_target
+from textcl.assemble.encoding import read_encoded, where_is
+from textcl.corpus.documents import Texts, read_texts
+from textcl.encoder.embed import Embedded, embed_texts
 from textcl.encoder.load import describe_encoder, load_encoder, prompt_of
-from textcl.errors import ArtifactError, ConfigError
+from textcl.errors import ConfigError
 from textcl.evaluation.runs import write_run
 from textcl.index.build import build_index as write_index
 from textcl.index.search import Hit, search, search_run
 from textcl.index.store import Index, open_index
 from textcl.progress import Progress, quiet
-
-_VECTORS_KIND, _VECTORS_VERSION = "vectors", 1
 
 
 @dataclass(frozen=True)
@@ -69,56 +66,6 @@ def open_searcher(folder: str | Path, model: str | Path | None = None) -> Search
     return Searcher(index, encoder, Path(folder))
 
 
-def encode(
-    model: str | Path,
-    source: str | Path,
-    *,
-    out: str | Path,
-    column: str | None = None,
-    limit: int | None = None,
-    force: bool = False,
-    progress: Progress = quiet,
-) -> tuple[Path, dict[str, Any]]:
-    """Write the unit-length vectors of a source's texts to a folder; return the folder and its manifest.
-
-    The folder holds vectors.npy (N, D) float32, texts.jsonl with ids and texts in the same order, and a manifest that
-    says which encoder made them. `build_index` takes it as its source.
-    """
-    target = Path(out)
-    check_target(target, force=force)
-    texts = open_texts(source, column=column, limit=limit)
-    encoder = load_encoder(model)
-    facts = describe_encoder(encoder, _where(model))
-    with whole_folder(target, force=force) as folder:
-        cut_texts = _write_encoded(folder, texts, encoder, facts, progress)
-        manifest = {"rows": len(texts), "source": texts.source, "cut_texts": cut_texts, "encoder": facts}
-        write_manifest(folder, _VECTORS_KIND, _VECTORS_VERSION, manifest)
-    return target, manifest
-
-
-def _write_encoded(
-    folder: Path, texts: TextStream, encoder: SentenceTransformer, facts: dict[str, Any], progress: Progress
-) -> int:
-    """Write vectors.npy and texts.jsonl, a block at a time; return how many texts were cut."""
-    shape, done, cut_texts = (len(texts), facts["dimension"]), 0, 0
-    vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
-
-    def blocks() -> Iterator[list[str]]:
-        with (folder / "texts.jsonl").open("w", encoding="utf-8") as file:
-            for ids, block in texts.blocks(BLOCK_TEXTS):
-                for name, text in zip(ids, block, strict=True):
-                    file.write(json.dumps({"_id": name, "text": text}, ensure_ascii=False) + "\n")
-                yield block
-
-    with progress("encode", len(texts)) as advance:
-        for made in embed_blocks(encoder, blocks(), prompt=facts["document_prompt"], advance=advance):
-            vectors[done : done + len(made.vectors)] = made.vectors
-            done += len(made.vectors)
-            cut_texts += made.cut_texts
-    vectors.flush()
-    return cut_texts
-
-
 def build_index(
     model: str | Path | SentenceTransformer,
     source: str | Path | Texts,
@@ -159,9 +106,9 @@ def build_index(
         else read_texts(Path(source) / "texts.jsonl" if encoded else source, column=column, limit=limit)
     )
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
-    facts = describe_encoder(encoder, _where(model) if isinstance(model, str | Path) else _folder_of(encoder))
+    facts = describe_encoder(encoder, where_is(model) if isinstance(model, str | Path) else _folder_of(encoder))
     if encoded:
-        embedded = _read_encoded(Path(str(source)), facts)
+        embedded = read_encoded(Path(str(source)), facts)
     else:
         embedded = embed_texts(
             encoder, texts.texts, prompt=facts["document_prompt"], progress=progress, description="encode documents"
@@ -178,22 +125,6 @@ def build_index(
     cut = embedded.cut_texts
     notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts.ids)} documents",) if cut else ()
     return Searcher(index, encoder, target, notes)
-
-
-def _read_encoded(folder: Path, facts: dict[str, Any]) -> Embedded:
-    """Return the vectors of an `encode` folder, if the encoder with these facts made them."""
-    manifest = read_manifest(folder, _VECTORS_KIND, _VECTORS_VERSION)
-    made_by = manifest["encoder"]
-    for fact in ("fingerprint", "document_prompt"):
-        if made_by[fact] != facts[fact]:
-            problem = f"was encoded by another model ({made_by['model']}): its {fact} differs; encode again"
-            raise ArtifactError(folder, problem)
-    return Embedded(np.load(folder / "vectors.npy", mmap_mode="r"), manifest["cut_texts"])
-
-
-def _where(model: str | Path) -> str:
-    """Return a model's name, or its folder as a path that also holds from elsewhere."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else str(model)
 
 
 def _folder_of(encoder: SentenceTransformer) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from textcl.cli.output import say, show_json
 from textcl.progress import bar
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 
 def encode(
@@ -17,13 +19,20 @@ def encode(
     out: Annotated[Path, typer.Option(help="folder for vectors.npy, texts.jsonl and manifest.json")],
     column: Annotated[str | None, typer.Option(help="column of the texts, where there are several")] = None,
     limit: Annotated[int | None, typer.Option(help="rows read at most")] = None,
-    force: Annotated[bool, typer.Option("--force", help="replace the folder")] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="of the matrix products; auto is the faster of fp32 and bf16 on this machine")
+    ] = "fp32",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an encode that was interrupted")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the folder, or an unfinished one")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Turn texts into vectors on disk."""
-    from textcl.assemble.searching import encode as write_vectors
+    from textcl.assemble.encoding import encode as write_vectors
 
-    folder, manifest = write_vectors(model, source, out=out, column=column, limit=limit, force=force, progress=bar)
+    folder, manifest = write_vectors(
+        model, source, out=out, column=column, limit=limit, precision=precision, resume=resume, force=force,
+        progress=bar, say=say,
+    )  # fmt: skip
     if cut := manifest["cut_texts"]:
         say(f"cut at {manifest['encoder']['max_tokens']} tokens: {cut} of {manifest['rows']} texts")
     if json:
