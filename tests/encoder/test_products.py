@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
 
 from tests.encoder.families import encoder_of_family
 from textcl.encoder.embed import embed_blocks, embed_texts, measure_loss
 from textcl.encoder.packing import FAMILIES
-from textcl.encoder.products import Loss, check_precision, products
+from textcl.encoder.products import Loss, check_precision, embedding_products, linear, products
 from textcl.errors import ConfigError
 
 STEP = {"fp32": 1e-6, "bf16": 2**-8, "int8": 2**-6}
@@ -39,7 +43,7 @@ def test_products_are_those_of_the_layers_to_the_step_of_their_precision(rows, p
     pair, inputs = Pair(96, 32), torch.randn(1, rows, 32)
     with torch.inference_mode():
         exact = pair(inputs)
-        with products(pair, precision):
+        with embedding_products(pair, precision):
             near = pair(inputs)
         assert torch.equal(pair(inputs), exact), "the layers' own products are back"
     assert near.dtype == torch.float32
@@ -48,12 +52,57 @@ def test_products_are_those_of_the_layers_to_the_step_of_their_precision(rows, p
     assert precision == "fp32" or error > 1e-4, "fewer bits are seen"
 
 
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("shape", [(5, 32), (1, 300, 32), (2, 3, 32)])
+def test_the_product_by_onednn_has_the_values_and_gradients_of_torchs(shape, biased):
+    torch.manual_seed(1)
+    rows, weight, bias = torch.randn(shape), torch.randn(48, 32), torch.randn(48)
+    found = []
+    for run in (linear, F.linear):
+        leaves = [one.clone().requires_grad_() for one in (rows, weight, *([bias] if biased else []))]
+        made = run(*leaves)
+        (made.sin() * torch.arange(48)).sum().backward()
+        found.append([made, *(one.grad for one in leaves)])
+    assert type(found[0][0].grad_fn).__name__ == "_LinearBackward", "not torch's own"
+    assert_close(found[0], found[1], rtol=1e-4, atol=1e-3)
+
+
+def test_what_needs_no_gradient_gets_none():
+    rows, weight, bias = torch.randn(4, 32), torch.randn(48, 32, requires_grad=True), torch.randn(48)
+    linear(rows, weight, bias).sum().backward()
+    assert weight.grad is not None
+    assert rows.grad is bias.grad is None
+    frozen = torch.randn(48, 32)
+    linear(rows.requires_grad_(), frozen, bias).sum().backward()
+    assert_close(rows.grad, frozen.sum(0).expand(4, -1))
+    assert frozen.grad is None
+
+
+def test_gradients_flow_through_the_products_of_an_encoder():
+    pair, rows = Pair(96, 32), torch.randn(300, 32)
+    grads = []
+    for within in (nullcontext(), products(pair)):
+        pair.zero_grad()
+        with within:
+            pair(rows).square().mean().backward()
+        grads.append([one.grad for one in pair.parameters()])
+    assert_close(grads[0], grads[1], rtol=1e-4, atol=1e-6)
+
+
+def test_autocast_and_other_types_keep_torchs_own():
+    rows, weight = torch.randn(4, 32), torch.randn(48, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(rows, weight).dtype == torch.bfloat16
+    double = linear(rows.double(), weight.double())
+    assert torch.equal(double, F.linear(rows.double(), weight.double()))
+
+
 @pytest.mark.parametrize("inputs", [torch.zeros(3, 32), torch.full((3, 32), 5.0), -torch.rand(3, 32), torch.eye(3, 32)])
 def test_int8_takes_inputs_of_one_value_or_one_sign(inputs):
     pair = Pair(96, 32)
     with torch.inference_mode():
         exact = pair(inputs)
-        with products(pair, "int8"):
+        with embedding_products(pair, "int8"):
             near = pair(inputs)
     assert (near - exact).abs().max() <= 0.02 * exact.abs().max()
 
@@ -61,12 +110,12 @@ def test_int8_takes_inputs_of_one_value_or_one_sign(inputs):
 def test_int8_of_a_layer_without_weights_is_its_bias():
     pair = Pair(96, 32)
     nn.init.zeros_(pair.up.weight)
-    with torch.inference_mode(), products(pair, "int8"):
+    with torch.inference_mode(), embedding_products(pair, "int8"):
         assert torch.equal(pair.up(torch.randn(4, 32)), pair.up.bias.expand(4, -1))
 
 
 def test_the_layers_are_their_own_again_also_after_an_error(tiny_encoder):
-    with pytest.raises(AttributeError), products(tiny_encoder, "int8"):
+    with pytest.raises(AttributeError), embedding_products(tiny_encoder, "int8"):
         layers_of(tiny_encoder)[0](None)
     assert not any("forward" in one.__dict__ for one in tiny_encoder.modules())
 

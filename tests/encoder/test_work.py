@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.strategies import plain_rows
+from textcl.encoder import products
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.layers import freeze_layers, transformer_of
 from textcl.encoder.work import work_of
+
+
+@pytest.fixture(autouse=True)
+def products_that_torch_counts(monkeypatch):
+    """The counter knows torch's own operations, and not those of oneDNN."""
+    monkeypatch.setattr(products, "_has_onednn", lambda: False)
+
 
 ROWS = ([2, *range(20, 40), 3], [2, *range(20, 50), 3])
 

@@ -20,7 +20,7 @@ from textcl.ahead import ahead
 from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.load import tokenizer_of
-from textcl.encoder.products import Loss, Precision, check_precision, products
+from textcl.encoder.products import Loss, Precision, check_precision, embedding_products
 from textcl.progress import Advance, Progress, quiet
 
 BLOCK_TEXTS = 8192
@@ -105,7 +105,7 @@ def embed_blocks(
     was_training = encoder.training
     encoder.eval()
     try:
-        with products(encoder, precision):
+        with embedding_products(encoder, precision):
             for rows in ahead(tokenised, blocks, "tokenise"):
                 cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
                 wrapped = rows.wrapped(prefix, suffix, limit)

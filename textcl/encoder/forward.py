@@ -18,6 +18,7 @@ from torch import Tensor
 
 from textcl.corpus.tokens import TokenRows
 from textcl.encoder.packing import is_packable, packed_forward
+from textcl.encoder.products import products
 from textcl.encoder.transfer import send
 
 GROUP_TOKENS = {"cpu": 2048, "cuda": 65_536}
@@ -48,7 +49,8 @@ def forward_rows(
     group_tokens = group_tokens or GROUP_TOKENS[encoder.device.type]
     groups = list(groups_of(rows.lengths, group_tokens, padded=not packed))
     run = packed_forward if packed else _padded_forward
-    outputs = [run(encoder, rows.take(group), prompt) for group in groups]
+    with products(encoder):
+        outputs = [run(encoder, rows.take(group), prompt) for group in groups]
     order = np.argsort(np.concatenate(groups), kind="stable")
     return torch.cat(outputs)[send(order, outputs[0].device)]
 

@@ -1,15 +1,17 @@
-"""How an encoder that only embeds multiplies: with weights laid out for the machine, and in fewer bits where asked.
+"""The products of an encoder's linear layers, nearly all of its work: by oneDNN, and in fewer bits where asked.
 
-Nearly all of an encoder's work is its linear layers. For the length of a `with` each of them runs another product of
-the same weights: in fp32 oneDNN's over a copy of the weights in the order in which the machine reads them, which is the
-same number to rounding; in bf16 the same over weights and inputs of 16 bits; in int8 over weights rounded to 8 bits for
-each output and inputs rounded to 8 bits for each product. Attention, norms and sums stay in fp32.
+torch hands products of float32 to MKL, which on an AMD processor took half as long again as oneDNN, of the same torch.
+So for the length of a `with` the linear layers of an encoder on an x86 CPU run by oneDNN, with gradients: the same
+numbers to rounding. For embedding alone there are products in fewer bits: bf16 over weights and inputs of 16 bits, int8
+over weights rounded to 8 bits for each output and inputs rounded to 8 bits for each product. Attention, norms and sums
+stay in fp32.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import platform
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,7 +24,7 @@ from torch.nn import functional as F
 from textcl.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "int8"]
-_TYPICAL_ROWS = 1536  # what oneDNN lays the weights out for; other numbers of tokens run on the same layout
+_TYPICAL_ROWS = 1536  # what oneDNN lays weights out for; other numbers of tokens run on the same layout
 _WORTH_ITS_COPY = 256  # tokens of a product, below which laying the weights out costs more than it gains
 _WEIGHT_LEVELS = 127
 
@@ -57,23 +59,41 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 
 @contextmanager
-def products(encoder: SentenceTransformer, precision: Precision) -> Iterator[None]:
-    """Let the linear layers of `encoder` run in `precision` inside a `with`; no gradients flow through them there.
+def products(encoder: SentenceTransformer) -> Iterator[None]:
+    """Let the linear layers of `encoder` run by oneDNN inside a `with`, gradients included.
 
-    Layers of other types than float32 stay as they are. On a GPU bf16 is autocast's.
+    Layers of other types than float32, and those inside such a `with` already, stay as they are; on a GPU all do.
+    """
+    if encoder.device.type == "cpu":
+        with _replaced(encoder, lambda layer: functools.partial(linear, weight=layer.weight, bias=layer.bias)):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def embedding_products(encoder: SentenceTransformer, precision: Precision) -> Iterator[None]:
+    """Let the linear layers of `encoder` run in `precision` inside a `with`, without gradients.
+
+    Weights are rounded, or laid out for the machine, once: what changes them meanwhile is not seen. Layers of other
+    types than float32 stay as they are. On a GPU bf16 is autocast's.
     """
     if encoder.device.type != "cpu":
         with torch.autocast(encoder.device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
             yield
         return
-    layers = [one for one in encoder.modules() if type(one) is nn.Linear and one.weight.dtype == torch.float32]
-    with _forwards(layers, _MADE_BY[precision]):
+    with _replaced(encoder, _MADE_BY[precision]):
         yield
 
 
 @contextmanager
-def _forwards(layers: Sequence[nn.Linear], make: Callable[[nn.Linear], Product]) -> Iterator[None]:
-    """Put a product in the place of each layer's `forward` inside a `with`."""
+def _replaced(encoder: SentenceTransformer, make: Callable[[nn.Linear], Product]) -> Iterator[None]:
+    """Put products in the place of linear layers' own inside a `with`."""
+    layers = [
+        one
+        for one in encoder.modules()
+        if type(one) is nn.Linear and one.weight.dtype == torch.float32 and "forward" not in one.__dict__
+    ]
     for layer in layers:
         layer.__dict__["forward"] = make(layer)
     try:
@@ -84,24 +104,21 @@ def _forwards(layers: Sequence[nn.Linear], make: Callable[[nn.Linear], Product])
 
 
 def _fp32(layer: nn.Linear) -> Product:
-    if not _has_onednn():
-        return functools.partial(F.linear, weight=layer.weight, bias=layer.bias)
-    packed = functools.cache(functools.partial(_laid_out, layer.weight))
+    laid_out = functools.cache(
+        lambda: torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().contiguous(), _TYPICAL_ROWS)
+    )
 
     def product(rows: Tensor) -> Tensor:
-        if rows.numel() < _WORTH_ITS_COPY * layer.in_features:
-            return F.linear(rows, layer.weight, layer.bias)
-        return _onednn(rows, packed(), layer.bias)
+        if rows.numel() < _WORTH_ITS_COPY * layer.in_features or not _suits_onednn(rows, layer.weight):
+            return linear(rows, layer.weight, layer.bias)
+        return _product(rows, laid_out(), layer.bias)
 
     return product
 
 
 def _bf16(layer: nn.Linear) -> Product:
     weight, bias = layer.weight.detach().bfloat16(), None if layer.bias is None else layer.bias.detach().bfloat16()
-    if not (_has_onednn() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        return lambda rows: F.linear(rows.bfloat16(), weight, bias).float()
-    packed = _laid_out(weight)
-    return lambda rows: _onednn(rows.bfloat16(), packed, bias).float()
+    return lambda rows: F.linear(rows.bfloat16(), weight, bias).float()
 
 
 def _int8(layer: nn.Linear) -> Product:
@@ -132,18 +149,53 @@ def _int8(layer: nn.Linear) -> Product:
     return product
 
 
+_MADE_BY: dict[Precision, Callable[[nn.Linear], Product]] = {"fp32": _fp32, "bf16": _bf16, "int8": _int8}
+
+
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return rows @ weight.T + bias, (..., N), of (..., K) rows, (N, K) weights and (N,) bias, by oneDNN if it can."""
+    if not _suits_onednn(rows, weight):
+        return F.linear(rows, weight, bias)
+    if torch.is_grad_enabled():
+        return cast(Tensor, cast(Any, _Linear).apply(rows, weight, bias))
+    return _product(rows, weight, bias)
+
+
+def _suits_onednn(rows: Tensor, weight: Tensor) -> bool:
+    return (
+        _has_onednn()
+        and rows.dtype == weight.dtype == torch.float32
+        and rows.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+@functools.cache
 def _has_onednn() -> bool:
-    return bool(cast(Any, torch.backends.mkldnn).is_available())
+    """Tell whether products by oneDNN were found faster here: on x86, in a torch that has it."""
+    return platform.machine() in ("x86_64", "AMD64") and bool(cast(Any, torch.backends.mkldnn).is_available())
 
 
-def _laid_out(weight: Tensor) -> Tensor:
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), _TYPICAL_ROWS)
-    return packed
-
-
-def _onednn(rows: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
     return made
 
 
-_MADE_BY: dict[Precision, Callable[[nn.Linear], Product]] = {"fp32": _fp32, "bf16": _bf16, "int8": _int8}
+class _Linear(torch.autograd.Function):
+    """`linear` with gradients, those of the rows by oneDNN too."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(rows, weight)
+        return _product(rows, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401
+        rows, weight = ctx.saved_tensors
+        for_rows, for_weight, for_bias = ctx.needs_input_grad
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        return (
+            _product(gradient, weight.T) if for_rows else None,
+            flat.T @ rows.reshape(-1, rows.shape[-1]) if for_weight else None,  # as fast by MKL, or faster
+            flat.sum(0) if for_bias else None,
+        )
