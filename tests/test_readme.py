@@ -284,3 +284,45 @@ def test_what_back_translations_keep_is_the_measured_one():
         name = "none" if least is None else f"{least:g}"
         numbers = f"{audit['cosine']:.3f} | {audit['quantiles']['0.05']:.3f} | {one['fall_back']}"
         assert f"| {name} | {numbers} |" in README
+
+
+def test_the_speed_of_training_is_the_measured_one():
+    one_machine, gpu = result("train_throughput"), result("train_throughput_cuda_bf16")
+    rows = [(name, one_machine, one) for name, one in one_machine["sets"].items()]
+    rows += [(name, gpu, one) for name, one in gpu["sets"].items()]
+    assert len(rows) == 3
+    for name, measured, one in rows:
+        settings, ours = measured["settings"], one["textcl"]
+        where = "two cores" if settings["device"] == "cpu" else "H100"
+        assert where in ("two cores", settings["device"].split()[1])
+        assert settings["device"] != "cpu" or settings["threads"] == 2
+        setting = f"{name}, {where}, {settings['precision']}, batches of {settings['batch']}"
+        numbers = f"{ours['pairs_per_second']['median']:,.1f} | {one['times_as_fast']['median']:.2f}"
+        shares = " | ".join(f"{100 * one[side]['share_of_peak']:.0f} %" for side in ("textcl", "sentence_transformers"))
+        assert f"| {setting} | {numbers} | {shares} |" in README
+
+
+def test_the_speed_of_encoding_is_the_measured_one_and_what_was_asked():
+    measured = result("encode_throughput")
+    for name, one in measured["sets"].items():
+        for precision, row in one["textcl"].items():
+            speed = f"{row['texts_per_second']['median']:.0f} | {row['times_as_fast']['median']:.2f}"
+            peak = f"{100 * row['share_of_peak']:.0f} %" if precision == "fp32" else ""
+            ndcg = f"{measured['scifact_test']['ndcg@10'][precision]:.2f}" if name == "scifact" else ""
+            assert f"| {name} | {precision} | {speed} | {peak} | {row['least_cosine']:.5f} | {ndcg} |" in README
+        asked = {"scifact": 1.25, "wiki-sentences": 1.4}[name]
+        assert one["textcl"]["fp32"]["times_as_fast"]["median"] >= asked
+        assert one["textcl"]["int8"]["times_as_fast"]["median"] >= 2.5
+        assert one["textcl"]["fp32"]["share_of_peak"] >= 0.72
+        assert one["textcl"]["fp32"]["least_cosine"] >= 0.99999
+    assert measured["scifact_test"]["loss_in_points"]["int8"] <= 0.5
+    assert measured["memory"]["texts"] == 500_000
+    assert measured["memory"]["above_loaded_mib"] * 2**20 <= 300e6
+    assert f"500,000 sentences takes {measured['memory']['above_loaded_mib']:.0f} MiB of anonymous memory" in README
+
+
+def test_packed_and_padded_training_are_one_curve():
+    measured = result("training_curves")
+    assert measured["steps"] == 50
+    assert measured["largest_difference"] <= 1e-4
+    assert f"by {measured['largest_difference']:.0e} at most" in README

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -8,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from textcl.encoder import embed as embed_module
 from textcl.encoder.embed import embed_blocks, embed_texts
+from textcl.encoder.layers import transformer_of
 from textcl.encoder.load import POOLINGS, load_encoder, save_encoder
 from textcl.errors import ConfigError
 
@@ -71,6 +73,18 @@ def test_blocks_are_taken_one_ahead_and_no_further(tiny_encoder, tiny_corpus):
         assert taken == [0, 10]
         assert not tiny_encoder.training
     assert tiny_encoder.training
+
+
+def test_threads_may_share_an_encoder(tiny_encoder, tiny_corpus):
+    parts = [tiny_corpus[start::6] for start in range(6)] * 10
+    expected = [embed_texts(tiny_encoder, part).vectors for part in parts]
+    own = transformer_of(tiny_encoder).config._attn_implementation
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda part: embed_texts(tiny_encoder, part).vectors, parts))
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(one - other).max() < 1e-6
+    assert transformer_of(tiny_encoder).config._attn_implementation == own
+    assert not any("forward" in one.__dict__ for one in tiny_encoder.modules())
 
 
 def test_long_blocks_are_told_of_in_pieces(tiny_encoder, tiny_corpus, monkeypatch):

@@ -100,7 +100,7 @@ def _replaced(encoder: SentenceTransformer, make: Callable[[nn.Linear], Product]
         yield
     finally:
         for layer in layers:
-            del layer.__dict__["forward"]
+            layer.__dict__.pop("forward", None)  # another thread's `with` may have ended first
 
 
 def _fp32(layer: nn.Linear) -> Product:
