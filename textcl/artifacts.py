@@ -23,6 +23,7 @@ from typing import Any
 from textcl.errors import ArtifactError, ConfigError
 
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished.json"
 _FROM_HERE = -100  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _RENAME_EXCHANGE = 2
 
@@ -127,20 +128,31 @@ class Unfinished:
     """A folder that is being filled, and what was last saved of how far it is.
 
     Args:
-        folder: Where the files go.
-        saved: The JSON file of `save`.
+        folder: Where the files go; the state is one of them, so that it never stands beside what it does not speak of.
     """
 
     folder: Path
-    saved: Path
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Put `state` in the place of what was saved; what it speaks of must be on disk already."""
-        write_whole(self.saved, json.dumps(state))
+        write_whole(self.folder / UNFINISHED, json.dumps(state))
 
     def read(self) -> dict[str, Any] | None:
         """Return what was last saved; None at the start."""
-        return dict(json.loads(self.saved.read_text(encoding="utf-8"))) if self.saved.is_file() else None
+        path = self.folder / UNFINISHED
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def check_resumable(target: Path, *, resume: bool = False, force: bool = False) -> None:
+    """Raise what `resumable_folder` would raise of `target`; call it before long work starts."""
+    waits = (_waiting(target) / UNFINISHED).is_file()
+    if resume and not waits:
+        complete = "this one is complete; " if target.exists() else ""
+        raise ArtifactError(target, f"{complete}there is nothing to continue here; start it without --resume")
+    check_target(target, force=force)
+    if waits and not resume and not force:
+        problem = f"an unfinished {target} waits; add --resume to go on with it, or --force to start anew"
+        raise ConfigError("out", problem=problem)
 
 
 @contextmanager
@@ -159,42 +171,49 @@ def resumable_folder(target: Path, *, resume: bool = False, force: bool = False)
             another process is at work there.
         ArtifactError: If there is nothing to go on with.
     """
-    workshop = target.with_name(f".{target.name}.unfinished")
-    unfinished = Unfinished(workshop / "folder", workshop / "state.json")
-    waits = unfinished.saved.is_file() and unfinished.folder.is_dir()
-    if resume and not waits:
-        complete = "this one is complete; " if target.exists() else ""
-        raise ArtifactError(target, f"{complete}there is nothing to continue here; start it without --resume")
-    check_target(target, force=force)
-    if waits and not resume and not force:
-        problem = f"an unfinished {target} waits; add --resume to go on with it, or --force to start anew"
-        raise ConfigError("out", problem=problem)
-    workshop.mkdir(parents=True, exist_ok=True)
-    with _alone_in(workshop, target):
+    check_resumable(target, resume=resume, force=force)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_at(target):
+        check_resumable(target, resume=resume, force=force)  # nobody changes it any more
+        (target / UNFINISHED).unlink(missing_ok=True)  # a kill right behind an earlier end left it
+        unfinished = Unfinished(_waiting(target))
         if not resume:
             shutil.rmtree(unfinished.folder, ignore_errors=True)
-            unfinished.saved.unlink(missing_ok=True)
             unfinished.folder.mkdir()
         try:
             yield unfinished
             _put_in_place(unfinished.folder, target)
         except BaseException:
-            if not unfinished.saved.is_file():
-                shutil.rmtree(workshop)
+            if unfinished.read() is None:
+                shutil.rmtree(unfinished.folder, ignore_errors=True)
             raise
-        shutil.rmtree(workshop)
+        (target / UNFINISHED).unlink(missing_ok=True)
+        shutil.rmtree(unfinished.folder, ignore_errors=True)  # what `target` was
+
+
+def _waiting(target: Path) -> Path:
+    return target.with_name(f".{target.name}.unfinished")
 
 
 @contextmanager
-def _alone_in(workshop: Path, target: Path) -> Iterator[None]:
-    """Raise ConfigError if another process is inside such a `with` for the same folder; a kill lets go of it."""
-    descriptor = os.open(workshop, os.O_RDONLY)
+def _alone_at(target: Path) -> Iterator[None]:
+    """Raise ConfigError if another process is inside such a `with` for the same target; a kill lets go of it."""
+    path = target.with_name(f".{target.name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        problem = f"another process is writing {target}; wait for it, or name another folder"
-        raise ConfigError("out", problem=problem) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino
+        except BlockingIOError:
+            is_ours = False
+        if not is_ours:  # taken, or removed by whoever had it a moment ago
+            raise ConfigError(
+                "out", problem=f"another process is writing {target}; wait for it, or name another folder"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

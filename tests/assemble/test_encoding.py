@@ -10,12 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from tests.small_data import write_lines
+from tests.small_data import write_collection, write_lines
+from textcl import artifacts
 from textcl.artifacts import resumable_folder
 from textcl.assemble import encoding
 from textcl.assemble.encoding import encode
+from textcl.assemble.searching import build_index
 from textcl.encoder.load import load_encoder, save_encoder
-from textcl.errors import ArtifactError, ConfigError, DataError
+from textcl.errors import ArtifactError, ConfigError, DataError, TextclError
 
 FILES = ("manifest.json", "texts.jsonl", "vectors.npy")
 
@@ -55,6 +57,10 @@ def stop(model, source, out="out", texts=25, error=KeyboardInterrupt, **options)
         encode(model, source, out=out, progress=progress, **options)
 
 
+def saved(work):
+    return json.loads((work / ".out.unfinished" / "unfinished.json").read_text())
+
+
 def contents(folder):
     return {name: (folder / name).read_bytes() for name in FILES}
 
@@ -91,7 +97,7 @@ def test_an_unfinished_one_is_not_lost_by_mistake(work, tiny_model_folder):
     with pytest.raises(ConfigError, match=f"^{problem}$"):
         encode(tiny_model_folder, "texts.txt", out="out")
     stop(tiny_model_folder, "texts.txt", texts=15, force=True)
-    assert json.loads((work / ".out.unfinished" / "state.json").read_text())["done"]["texts"] == 14
+    assert saved(work)["done"]["texts"] == 14
     encode(tiny_model_folder, "texts.txt", out="out", force=True)
     assert not (work / ".out.unfinished").exists()
 
@@ -134,6 +140,51 @@ def test_texts_that_changed_since_are_refused(work, tiny_model_folder, tiny_corp
     with pytest.raises(DataError, match=r"changed.txt: holds other texts than those this encode began with"):
         encode(tiny_model_folder, changed, out="out", resume=True)
     encode(tiny_model_folder, "texts.txt", out="out", resume=True)
+
+
+def test_what_cannot_start_costs_nothing_that_waits(work, tiny_model_folder):
+    stop(tiny_model_folder, "texts.txt")
+    for model, source, options in (
+        ("absent", "texts.txt", {}),
+        (tiny_model_folder, "absent.txt", {}),
+        (tiny_model_folder, "texts.txt", {"precision": "fp8"}),
+    ):
+        with pytest.raises(TextclError):
+            encode(model, source, out="out", force=True, **options)
+    assert saved(work)["done"]["texts"] == 21
+
+
+@pytest.mark.parametrize("cleans_up", [True, False])
+def test_a_kill_behind_the_exchange_leaves_the_new_folder_and_no_way_back(
+    work, tiny_model_folder, monkeypatch, cleans_up
+):
+    """The old folder, now where the new one was made, is not gone on with."""
+    encode(tiny_model_folder, "texts.txt", out="out", limit=9)
+
+    def exchange_and_die(partial, target):
+        assert artifacts._exchange(partial, target)
+        if not cleans_up:
+            monkeypatch.setattr(artifacts.shutil, "rmtree", lambda *_, **__: None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts, "_put_in_place", exchange_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        encode(tiny_model_folder, "texts.txt", out="out", force=True)
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    assert (work / ".out.unfinished").exists() != cleans_up
+    assert len(np.load(work / "out" / "vectors.npy")) == 60
+    with pytest.raises(ArtifactError, match="this one is complete"):
+        encode(tiny_model_folder, "texts.txt", out="out", force=True, resume=True)
+    encode(tiny_model_folder, "texts.txt", out="out", force=True, limit=8)
+    assert sorted(path.name for path in (work / "out").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in work.iterdir()) == ["out", "texts.txt"]
+
+
+def test_an_empty_document_is_encoded_and_indexed(work, tiny_model_folder, tiny_corpus):
+    write_collection(work / "dev", [*tiny_corpus[:9], ""])
+    encode(tiny_model_folder, "dev", out="out")
+    assert build_index(tiny_model_folder, "out", out="index").index.manifest["rows"] == 10
 
 
 def test_two_processes_do_not_write_one_folder(work, tiny_model_folder):
@@ -184,7 +235,7 @@ def test_the_loss_of_a_lower_precision_is_said_and_kept(work, tiny_model_folder)
 def test_auto_is_a_precision_that_was_measured_and_holds_for_what_goes_on(work, tiny_model_folder):
     said = []
     stop(tiny_model_folder, "texts.txt", precision="auto", say=said.append)
-    chosen = json.loads((work / ".out.unfinished" / "state.json").read_text())["made_with"]["precision"]
+    chosen = saved(work)["made_with"]["precision"]
     assert chosen in ("fp32", "bf16")
     assert said[0].startswith(f"precision: {chosen} (measured: fp32 ")
     _, manifest = encode(tiny_model_folder, "texts.txt", out="out", precision="auto", resume=True)

@@ -71,16 +71,17 @@ def test_blocks_are_taken_one_ahead_and_no_further(tiny_encoder, tiny_corpus):
     with closing(embed_blocks(tiny_encoder.train(), blocks())) as made:
         next(made)
         assert taken == [0, 10]
-        assert not tiny_encoder.training
     assert tiny_encoder.training
 
 
 def test_threads_may_share_an_encoder(tiny_encoder, tiny_corpus):
-    parts = [tiny_corpus[start::6] for start in range(6)] * 10
-    expected = [embed_texts(tiny_encoder, part).vectors for part in parts]
+    parts = [(tiny_corpus[start::6], precision) for start in range(6) for precision in ("fp32", "int8")] * 6
+    expected = [embed_texts(tiny_encoder, part, precision=precision).vectors for part, precision in parts]
+    tiny_encoder.train()
     own = transformer_of(tiny_encoder).config._attn_implementation
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda part: embed_texts(tiny_encoder, part).vectors, parts))
+        found = list(threads.map(lambda part: embed_texts(tiny_encoder, part[0], precision=part[1]).vectors, parts))
+    assert tiny_encoder.training
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one - other).max() < 1e-6
     assert transformer_of(tiny_encoder).config._attn_implementation == own

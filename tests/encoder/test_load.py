@@ -270,3 +270,9 @@ def test_loading_leaves_the_libraries_progress_bars_as_they_were(tiny_model_fold
         assert transformers_logging.is_progress_bar_enabled() == shown
     finally:
         switch[before]()
+
+
+def test_weights_are_float32_whatever_the_file_has(tiny_model_folder, tmp_path):
+    load_encoder(tiny_model_folder).bfloat16().save_pretrained(str(tmp_path))
+    encoder = load_encoder(tmp_path)
+    assert {one.dtype for one in encoder.parameters()} == {torch.float32}

@@ -7,13 +7,19 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
 from tests.encoder.families import encoder_of_family
+from tests.strategies import plain_rows
 from textcl.encoder.embed import embed_blocks, embed_texts, measure_loss
+from textcl.encoder.forward import forward_rows
+from textcl.encoder.layers import transformer_of
 from textcl.encoder.packing import FAMILIES
-from textcl.encoder.products import Loss, check_precision, embedding_products, linear, products
+from textcl.encoder.products import Loss, check_precision, embedding_products, has_onednn, linear, products
 from textcl.errors import ConfigError
+
+pytestmark = pytest.mark.skipif(not has_onednn(), reason="products by oneDNN are for x86 CPUs")
 
 STEP = {"fp32": 1e-6, "bf16": 2**-8, "int8": 2**-6}
 
@@ -165,5 +171,31 @@ def test_the_loss_is_the_cosine_to_full_precision(tiny_encoder, tiny_corpus):
 def test_int8_is_refused_away_from_the_cpu_in_words():
     check_precision("int8", torch.device("cpu"))
     check_precision("bf16", torch.device("cuda"))
-    with pytest.raises(ConfigError, match=r"^precision: expected fp32 or bf16 on cuda, since int8 is for CPUs, got"):
+    with pytest.raises(ConfigError, match=r"^precision: expected fp32 or bf16, since int8 is for x86 CPUs and .*, got"):
         check_precision("int8", torch.device("cuda"))
+    with pytest.raises(ConfigError, match=r"^precision: expected one of fp32, bf16, int8, got 'fp8'$"):
+        check_precision("fp8", torch.device("cpu"))
+
+
+def test_every_linear_layer_of_a_forward_pass_runs_by_onednn(tiny_encoder):
+    rows = plain_rows(*([2, *range(20, 40), 3] for _ in range(20)))
+    for encoder in (tiny_encoder.train(), tiny_encoder.eval()):
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            forward_rows(encoder, rows).sum().backward()
+        calls = {one.key: one.count for one in seen.key_averages()}
+        layers = len(layers_of(transformer_of(encoder).encoder))
+        # Forward, and the gradient of what came in; forward alone of the pooler, which no embedding asks for.
+        assert calls["mkldnn::_linear_pointwise"] == 2 * layers + 1
+        assert "aten::addmm" not in calls
+
+
+def test_weights_are_laid_out_once_and_only_for_many_tokens(tiny_encoder, tiny_corpus):
+    for texts, layers in (
+        (tiny_corpus[:3], 0),
+        (tiny_corpus * 20, len(layers_of(transformer_of(tiny_encoder).encoder))),
+    ):
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            embed_texts(tiny_encoder, texts)
+        calls = {one.key: one.count for one in seen.key_averages()}
+        assert calls.get("mkldnn::_reorder_linear_weight", 0) == layers
+        assert calls["mkldnn::_linear_pointwise"] > layers

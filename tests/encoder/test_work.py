@@ -15,7 +15,7 @@ from textcl.encoder.work import work_of
 @pytest.fixture(autouse=True)
 def products_that_torch_counts(monkeypatch):
     """The counter knows torch's own operations, and not those of oneDNN."""
-    monkeypatch.setattr(products, "_has_onednn", lambda: False)
+    monkeypatch.setattr(products, "has_onednn", lambda: False)
 
 
 ROWS = ([2, *range(20, 40), 3], [2, *range(20, 50), 3])

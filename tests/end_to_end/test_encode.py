@@ -46,7 +46,7 @@ def stop(words, folder, texts, sent):
 
 
 def done(folder):
-    state = folder / ".killed.unfinished" / "state.json"
+    state = folder / ".killed.unfinished" / "unfinished.json"
     return json.loads(state.read_text())["done"]["texts"] if state.exists() else 0
 
 

@@ -95,15 +95,18 @@ def build_index(
     target = Path(out)
     check_target(target, force=force)
     encoded = isinstance(source, str | Path) and (Path(source) / "vectors.npy").is_file()
-    if encoded and limit is not None:
-        raise ConfigError("limit", problem=f"{source} holds vectors, which are taken whole; encode fewer texts instead")
-    if encoded and (limit is not None or column is not None):
-        raise ConfigError("limit", problem="an encode folder is taken whole; give limit and column to textcl encode")
+    for name, value in (("limit", limit), ("column", column)):
+        if encoded and value is not None:
+            raise ConfigError(
+                name, problem=f"{source} holds vectors, which are taken whole; give {name} to textcl encode"
+            )
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     texts = (
         source
         if isinstance(source, Texts)
-        else read_texts(Path(source) / "texts.jsonl" if encoded else source, column=column, limit=limit)
+        else read_texts(Path(source) / "texts.jsonl", allow_empty=True)
+        if encoded
+        else read_texts(source, column=column, limit=limit)
     )
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, where_is(model) if isinstance(model, str | Path) else _folder_of(encoder))

@@ -20,7 +20,7 @@ def encode(
     column: Annotated[str | None, typer.Option(help="column of the texts, where there are several")] = None,
     limit: Annotated[int | None, typer.Option(help="rows read at most")] = None,
     precision: Annotated[
-        Precision, typer.Option(help="of the matrix products; auto is the faster of fp32 and bf16 on this machine")
+        Precision, typer.Option(help="of the matrix products; auto is bf16 where that is much faster, else fp32")
     ] = "fp32",
     resume: Annotated[bool, typer.Option("--resume", help="go on with an encode that was interrupted")] = False,
     force: Annotated[bool, typer.Option("--force", help="replace the folder, or an unfinished one")] = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -40,11 +40,13 @@ class TextStream:
         records: N rows.
         column: The column of texts; None for title and text joined by one space, as BEIR folders have them.
         source: As it was asked for.
+        allow_empty: Take a row whose `column` is empty.
     """
 
     records: Records
     column: str | None
     source: str
+    allow_empty: bool = False
 
     def __len__(self) -> int:
         return len(self.records)
@@ -56,7 +58,7 @@ class TextStream:
     def texts(self) -> Iterator[str]:
         """Yield each text."""
         if self.column is not None:
-            return iterate_texts(self.records, self.column)
+            return iterate_texts(self.records, self.column, allow_empty=self.allow_empty)
         # Published collections have documents without a text; as they are judged, they stay, and are found or not.
         texts = iterate_texts(self.records, TEXT_COLUMN, allow_empty=True)
         if "title" not in self.records.columns:
@@ -88,7 +90,12 @@ def open_texts(source: str | Path, *, column: str | None = None, limit: int | No
 
 
 def read_texts(
-    source: str | Path, *, column: str | None = None, limit: int | None = None, cache: Path | None = None
+    source: str | Path,
+    *,
+    column: str | None = None,
+    limit: int | None = None,
+    cache: Path | None = None,
+    allow_empty: bool = False,
 ) -> Texts:
     """Read documents from a BEIR folder (its corpus) or from anything that `read_records` reads.
 
@@ -98,11 +105,12 @@ def read_texts(
             joined by one space.
         limit: Read only the first rows; None for all.
         cache: Folder for the Arrow copy, as in `read_records`.
+        allow_empty: Take empty texts from other sources than BEIR folders too.
 
     Raises:
         DataError: As `read_records`, `column_texts` and `ids` raise it; or if a folder is no BEIR folder.
     """
-    made = _stream(source, column, limit, cache)
+    made = replace(_stream(source, column, limit, cache), allow_empty=allow_empty)
     return Texts(list(made.ids()), list(made.texts()), made.source)
 
 

@@ -5,8 +5,8 @@ A block is tokenised in a thread of its own while the one before it runs through
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from textcl.ahead import ahead
 from textcl.corpus.tokens import TokenRows, special_tokens, tokenise
-from textcl.encoder.forward import forward_rows
+from textcl.encoder.forward import forward_rows, one_at_a_time
 from textcl.encoder.load import tokenizer_of
 from textcl.encoder.products import Loss, Precision, check_precision, embedding_products
 from textcl.progress import Advance, Progress, quiet
@@ -88,7 +88,7 @@ def embed_blocks(
     A block's numbers depend on that block alone: whoever goes on in the middle gets what one go would have given.
 
     Args:
-        encoder: In evaluation mode from the first block to the last, and back afterwards.
+        encoder: In evaluation mode while a block is embedded, and back afterwards.
         blocks: Taken one ahead of what is yielded.
         prompt: Stands before each text.
         precision: Of the linear layers' products (see textcl.encoder.products).
@@ -102,14 +102,22 @@ def embed_blocks(
     prefix, suffix = special_tokens(tokenizer, prompt)
     limit = encoder.max_seq_length or 512
     tokenised = partial(tokenise, tokenizer=tokenizer, prompt=prompt, marks=False)
+    for rows in ahead(tokenised, blocks, "tokenise"):
+        cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
+        wrapped = rows.wrapped(prefix, suffix, limit)
+        # All that is set on the encoder is set under the lock: whoever shares it never runs with another's settings.
+        with one_at_a_time, _evaluating(encoder), embedding_products(encoder, precision):
+            vectors = _embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance)
+        yield Embedded(vectors, cut_texts)
+
+
+@contextmanager
+def _evaluating(encoder: SentenceTransformer) -> Iterator[None]:
+    """Put an encoder into evaluation mode inside a `with`, and back afterwards."""
     was_training = encoder.training
     encoder.eval()
     try:
-        with embedding_products(encoder, precision):
-            for rows in ahead(tokenised, blocks, "tokenise"):
-                cut_texts = int((rows.lengths > limit - len(prefix) - len(suffix)).sum())
-                wrapped = rows.wrapped(prefix, suffix, limit)
-                yield Embedded(_embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance), cut_texts)
+        yield
     finally:
         encoder.train(was_training)
 

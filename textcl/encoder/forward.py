@@ -24,8 +24,8 @@ from textcl.encoder.transfer import send
 
 GROUP_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """On a CPU about what stays in a core's cache at the widths of small encoders; on a GPU what keeps all of it busy."""
-_one_at_a_time = threading.RLock()
-"""Held while an encoder carries its packed attention: in another thread's forward pass that would be gone too early."""
+one_at_a_time = threading.RLock()
+"""Held while something is set on an encoder, such as its attention, which another thread's pass would lose halfway."""
 _LONGEST_TO_SHORTEST = 1.3  # within a padded group, or two tokens more: what is padded is small, and the groups are few
 
 
@@ -52,7 +52,7 @@ def forward_rows(
     group_tokens = group_tokens or GROUP_TOKENS[encoder.device.type]
     groups = list(groups_of(rows.lengths, group_tokens, padded=not packed))
     run = packed_forward if packed else _padded_forward
-    with _one_at_a_time, products(encoder):
+    with one_at_a_time, products(encoder):
         outputs = [run(encoder, rows.take(group), prompt) for group in groups]
     order = np.argsort(np.concatenate(groups), kind="stable")
     return torch.cat(outputs)[send(order, outputs[0].device)]

@@ -33,7 +33,7 @@ def load_encoder(
     prompts: Mapping[str, str] | None = None,
     device: str | torch.device | None = None,
 ) -> SentenceTransformer:
-    """Return a sentence-transformers model, in evaluation mode.
+    """Return a sentence-transformers model with float32 weights, in evaluation mode.
 
     Args:
         model: A sentence-transformers folder, the folder of a Hugging Face encoder, a hub name, or `all-MiniLM-L6-v2`,
@@ -67,7 +67,7 @@ def load_encoder(
         set_dropout(encoder, dropout)
     if prompts is not None:
         encoder.prompts = {"query": prompts.get("query", ""), "document": prompts.get("document", "")}
-    return encoder.eval()
+    return encoder.float().eval()  # whatever the file has: gradients and precisions are those of float32 weights
 
 
 def _check(pooling: str | None, max_tokens: int | None, dropout: float | None) -> None:
