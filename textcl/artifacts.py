@@ -35,8 +35,7 @@ def check_target(target: Path, *, force: bool = False, field: str = "out") -> No
     replaced, so that a mistyped path cannot cost anything else. What a kill left of an earlier replacement is mended
     first, so that an old folder that only waits to be put back counts as there.
     """
-    if target.name in ("", ".."):
-        raise ConfigError(field, str(target), "the name of a new folder, not the current one or one above it")
+    _check_name(target, field)
     _check_parents(target, field)
     _sweep(target)
     if not target.exists():
@@ -52,6 +51,11 @@ def check_file_target(target: Path, *, field: str) -> None:
     if target.is_dir():
         raise ConfigError(field, problem=f"{target} is a folder; name a file")
     _check_parents(target, field)
+
+
+def _check_name(target: Path, field: str) -> None:
+    if target.name in ("", ".."):
+        raise ConfigError(field, str(target), "the name of a new folder, not the current one or one above it")
 
 
 def _check_parents(target: Path, field: str) -> None:
@@ -145,6 +149,7 @@ class Unfinished:
 
 def check_resumable(target: Path, *, resume: bool = False, force: bool = False) -> None:
     """Raise what `resumable_folder` would raise of `target`; call it before long work starts."""
+    _check_name(target, "out")
     waits = (_waiting(target) / UNFINISHED).is_file()
     if resume and not waits:
         complete = "this one is complete; " if target.exists() else ""

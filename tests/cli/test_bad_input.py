@@ -378,9 +378,10 @@ def test_vectors_of_another_encoder(textcl, refused, texts, tiny_model_folder, o
 
 def test_a_part_of_the_vectors(textcl, refused, texts, tiny_model_folder):
     assert textcl("encode", tiny_model_folder, texts.name, "--out", "vectors").code == 0
-    assert refused("index", "build", tiny_model_folder, "vectors", "--out", "index", "--limit", "5") == [
-        "limit: vectors holds vectors, which are taken whole; encode fewer texts instead"
-    ]
+    for name, value in (("limit", "5"), ("column", "text")):
+        assert refused("index", "build", tiny_model_folder, "vectors", "--out", "index", f"--{name}", value) == [
+            f"{name}: vectors holds vectors, which are taken whole; give {name} to textcl encode"
+        ]
 
 
 def test_an_index_that_is_none(refused, texts, collection):
