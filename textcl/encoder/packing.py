@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from textcl.corpus.tokens import TokenRows
+from textcl.corpus.tokens import TokenRows, concatenate
 from textcl.encoder.dropout import drop_units
 from textcl.encoder.layers import transformer_of
 from textcl.encoder.transfer import send
@@ -33,6 +33,7 @@ FAMILIES = ("bert", "camembert", "distilbert", "electra", "modernbert", "roberta
 """Architectures whose attention takes nothing but queries, keys and values, and whose positions can be given."""
 _NAME = "textcl_packed"
 _FLASH_FROM = (8, 0)  # Ampere
+_TOKENS_STEP, _FEW_TOKENS = 32, 256
 _MODULES = (Transformer, Pooling, Dense, Normalize, nn.Identity)
 
 
@@ -73,6 +74,9 @@ def packed_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens:
     """
     transformer = transformer_of(encoder)
     device = next(encoder.parameters()).device
+    count = len(rows)
+    if device.type == "cpu" and prompt_tokens is None:
+        rows = _filled(rows)
     layout = Layout(send(rows.offsets.astype(np.int32), device), tuple(_runs(rows.lengths)))
     positions = np.arange(len(rows.ids)) - np.repeat(rows.offsets[:-1], rows.lengths) + _first_position(transformer)
     features: dict[str, Any] = {
@@ -85,7 +89,19 @@ def packed_forward(encoder: SentenceTransformer, rows: TokenRows, prompt_tokens:
     if prompt_tokens is not None:
         features["prompt_length"] = prompt_tokens
     with _packed_attention(transformer):
-        return cast(Tensor, encoder(features)["sentence_embedding"])
+        return cast(Tensor, encoder(features)["sentence_embedding"])[:count]
+
+
+def _filled(rows: TokenRows) -> TokenRows:
+    """Return many rows with one more behind them, where their tokens are not a multiple of 32.
+
+    oneDNN makes a program for each number of tokens that it meets, and keeps up to 1,024: hundreds of megabytes.
+    """
+    fill = -len(rows.ids) % _TOKENS_STEP
+    if not fill or len(rows.ids) < _FEW_TOKENS:
+        return rows
+    nothing = np.zeros(fill, dtype=np.int32)
+    return concatenate([rows, TokenRows(nothing, np.array([0, fill]), nothing.astype(np.uint8))])
 
 
 def _runs(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
