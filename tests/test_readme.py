@@ -318,3 +318,10 @@ def test_the_speed_of_encoding_is_the_measured_one_and_what_was_asked():
     assert measured["scifact_test"]["loss_in_points"]["int8"] <= 0.5
     assert measured["memory"]["texts"] == 500_000
     assert f"500,000 short texts takes {measured['memory']['above_loaded_mib']:.0f} MiB of anonymous memory" in README
+
+
+def test_packed_and_padded_training_are_one_curve():
+    measured = result("training_curves")
+    assert measured["steps"] == 50
+    assert measured["largest_difference"] <= 1e-4
+    assert f"by {measured['largest_difference']:.0e} at most" in README
