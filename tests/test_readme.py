@@ -302,7 +302,7 @@ def test_the_speed_of_training_is_the_measured_one():
         assert f"| {setting} | {numbers} | {shares} |" in README
 
 
-def test_the_speed_of_encoding_is_the_measured_one_and_what_was_asked():
+def test_the_speed_of_encoding_is_the_measured_one():
     measured = result("encode_throughput")
     for name, one in measured["sets"].items():
         for precision, row in one["textcl"].items():

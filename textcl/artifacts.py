@@ -7,7 +7,6 @@ also after a kill at any moment. The manifest names every file with its checksum
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import glob
 import hashlib
 import json
@@ -16,14 +15,12 @@ import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textcl.errors import ArtifactError, ConfigError
 
 MANIFEST = "manifest.json"
-UNFINISHED = "unfinished.json"
 _FROM_HERE = -100  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _RENAME_EXCHANGE = 2
 
@@ -35,7 +32,7 @@ def check_target(target: Path, *, force: bool = False, field: str = "out") -> No
     replaced, so that a mistyped path cannot cost anything else. What a kill left of an earlier replacement is mended
     first, so that an old folder that only waits to be put back counts as there.
     """
-    _check_name(target, field)
+    check_name(target, field)
     _check_parents(target, field)
     _sweep(target)
     if not target.exists():
@@ -53,7 +50,8 @@ def check_file_target(target: Path, *, field: str) -> None:
     _check_parents(target, field)
 
 
-def _check_name(target: Path, field: str) -> None:
+def check_name(target: Path, field: str) -> None:
+    """Raise ConfigError if `target` has no name of its own."""
     if target.name in ("", ".."):
         raise ConfigError(field, str(target), "the name of a new folder, not the current one or one above it")
 
@@ -109,12 +107,12 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        _put_in_place(partial, target)
+        put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
+def put_in_place(partial: Path, target: Path) -> None:
     """Let `partial` become `target`; what stood there is gone afterwards, or in the place of `partial`."""
     _flush_tree(partial)
     if not target.exists():
@@ -125,102 +123,6 @@ def _put_in_place(partial: Path, target: Path) -> None:
         partial.rename(target)
         shutil.rmtree(aside)
     _flush_folder(target.parent)
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A folder that is being filled, and what was last saved of how far it is.
-
-    Args:
-        folder: Where the files go; the state is one of them, so that it never stands beside what it does not speak of.
-    """
-
-    folder: Path
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Put `state` in the place of what was saved; what it speaks of must be on disk already."""
-        write_whole(self.folder / UNFINISHED, json.dumps(state))
-
-    def read(self) -> dict[str, Any] | None:
-        """Return what was last saved; None at the start."""
-        path = self.folder / UNFINISHED
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def check_resumable(target: Path, *, resume: bool = False, force: bool = False) -> None:
-    """Raise what `resumable_folder` would raise of `target`; call it before long work starts."""
-    _check_name(target, "out")
-    waits = (_waiting(target) / UNFINISHED).is_file()
-    if resume and not waits:
-        complete = "this one is complete; " if target.exists() else ""
-        raise ArtifactError(target, f"{complete}there is nothing to continue here; start it without --resume")
-    check_target(target, force=force)
-    if waits and not resume and not force:
-        problem = f"an unfinished {target} waits; add --resume to go on with it, or --force to start anew"
-        raise ConfigError("out", problem=problem)
-
-
-@contextmanager
-def resumable_folder(target: Path, *, resume: bool = False, force: bool = False) -> Iterator[Unfinished]:
-    """Yield a folder that becomes `target` when the block ends well; otherwise it waits beside it to be gone on with.
-
-    What never saved a state is removed.
-
-    Args:
-        target: The final place; its parents are made.
-        resume: Go on with what an earlier block left.
-        force: Replace what stands at `target`, and without `resume` what waits beside it too.
-
-    Raises:
-        ConfigError: If `target` exists or something unfinished waits, and `force` does not allow to replace it; or if
-            another process is at work there.
-        ArtifactError: If there is nothing to go on with.
-    """
-    check_resumable(target, resume=resume, force=force)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_at(target):
-        check_resumable(target, resume=resume, force=force)  # nobody changes it any more
-        (target / UNFINISHED).unlink(missing_ok=True)  # a kill right behind an earlier end left it
-        unfinished = Unfinished(_waiting(target))
-        if not resume:
-            shutil.rmtree(unfinished.folder, ignore_errors=True)
-            unfinished.folder.mkdir()
-        try:
-            yield unfinished
-            _put_in_place(unfinished.folder, target)
-        except BaseException:
-            if unfinished.read() is None:
-                shutil.rmtree(unfinished.folder, ignore_errors=True)
-            raise
-        (target / UNFINISHED).unlink(missing_ok=True)
-        shutil.rmtree(unfinished.folder, ignore_errors=True)  # what `target` was
-
-
-def _waiting(target: Path) -> Path:
-    return target.with_name(f".{target.name}.unfinished")
-
-
-@contextmanager
-def _alone_at(target: Path) -> Iterator[None]:
-    """Raise ConfigError if another process is inside such a `with` for the same target; a kill lets go of it."""
-    path = target.with_name(f".{target.name}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino
-        except BlockingIOError:
-            is_ours = False
-        if not is_ours:  # taken, or removed by whoever had it a moment ago
-            raise ConfigError(
-                "out", problem=f"another process is writing {target}; wait for it, or name another folder"
-            )
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
 
 
 def _exchange(first: Path, second: Path) -> bool:

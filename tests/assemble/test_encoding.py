@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from tests.small_data import write_collection, write_lines
-from textcl import artifacts
-from textcl.artifacts import resumable_folder
+from textcl import artifacts, unfinished
 from textcl.assemble import encoding
 from textcl.assemble.encoding import encode
 from textcl.assemble.searching import build_index
 from textcl.encoder.load import load_encoder, save_encoder
 from textcl.errors import ArtifactError, ConfigError, DataError, TextclError
+from textcl.unfinished import resumable_folder
 
 FILES = ("manifest.json", "texts.jsonl", "vectors.npy")
 
@@ -164,10 +164,10 @@ def test_a_kill_behind_the_exchange_leaves_the_new_folder_and_no_way_back(
     def exchange_and_die(partial, target):
         assert artifacts._exchange(partial, target)
         if not cleans_up:
-            monkeypatch.setattr(artifacts.shutil, "rmtree", lambda *_, **__: None)
+            monkeypatch.setattr(unfinished.shutil, "rmtree", lambda *_, **__: None)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(artifacts, "_put_in_place", exchange_and_die)
+    monkeypatch.setattr(unfinished, "put_in_place", exchange_and_die)
     with pytest.raises(KeyboardInterrupt):
         encode(tiny_model_folder, "texts.txt", out="out", force=True)
     monkeypatch.undo()

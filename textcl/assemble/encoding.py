@@ -15,15 +15,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import (
-    UNFINISHED,
-    Unfinished,
-    check_resumable,
-    fingerprint,
-    read_manifest,
-    resumable_folder,
-    write_manifest,
-)
+from textcl.artifacts import fingerprint, read_manifest, write_manifest
 from textcl.assemble.notes import padding_note
 from textcl.corpus.documents import TextStream, open_texts
 from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, measure_loss
@@ -32,6 +24,7 @@ from textcl.encoder.machine import fastest, product_speed, safe_precisions, say_
 from textcl.encoder.products import Precision, check_precision
 from textcl.errors import ArtifactError, DataError
 from textcl.progress import Progress, Say, quiet, silent
+from textcl.unfinished import UNFINISHED, Unfinished, check_resumable, resumable_folder
 
 _KIND, _VERSION = "vectors", 1
 _LOSS_TEXTS = 512  # on which a lower precision is compared with fp32
