@@ -300,7 +300,7 @@ def test_a_manifest_is_readable_json(tmp_path):
     write_manifest(tmp_path, "index", 1, {"name": "Größe"})
     text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
     assert '"name": "Größe"' in text
-    assert list(json.loads(text)) == ["kind", "format_version", "name", "files"]
+    assert list(json.loads(text)) == ["kind", "format_version", "name", "files", "digest"]
 
 
 def test_a_checksum_is_the_file_s_sha256(tmp_path):

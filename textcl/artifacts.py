@@ -114,7 +114,7 @@ def whole_folder(target: Path, *, force: bool = False) -> Iterator[Path]:
 
 def put_in_place(partial: Path, target: Path) -> None:
     """Let `partial` become `target`; what stood there is gone afterwards, or in the place of `partial`."""
-    _flush_tree(partial)
+    flush_tree(partial)
     if not target.exists():
         partial.rename(target)
     elif not _exchange(partial, target):
@@ -122,7 +122,7 @@ def put_in_place(partial: Path, target: Path) -> None:
         target.rename(aside)
         partial.rename(target)
         shutil.rmtree(aside)
-    _flush_folder(target.parent)
+    flush_folder(target.parent)
 
 
 def _exchange(first: Path, second: Path) -> bool:
@@ -158,22 +158,24 @@ def write_whole(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _flush_tree(folder: Path) -> None:
+def flush_tree(folder: Path) -> None:
+    """Put every file of `folder` on disk."""
     for path in folder.rglob("*"):
         if path.is_dir():
-            _flush_folder(path)
+            flush_folder(path)
         else:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    _flush_folder(folder)
+    flush_folder(folder)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Put the names in `folder` on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -188,17 +190,31 @@ def write_manifest(
 
     Files under the names in `leave_out` at the top of `folder` are not named: those may change or go.
     """
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": checksum(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / MANIFEST and path.relative_to(folder).parts[0] not in leave_out
-    }
-    manifest = {"kind": kind, "format_version": version, **facts, "files": files}
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    kept = [name.as_posix() for name in names if name != Path(MANIFEST) and name.parts[0] not in leave_out]
+    commit_manifest(folder, kind, version, facts, describe_files(folder, kept))
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return size and SHA-256 of files of `folder`, as a manifest has them."""
+    paths = {name: folder / name for name in names}
+    return {name: {"bytes": path.stat().st_size, "sha256": checksum(path)} for name, path in paths.items()}
+
+
+def commit_manifest(
+    folder: Path, kind: str, version: int, facts: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Put a manifest in the place of the one there, in one step; `files` as `describe_files` gives them."""
+    manifest = {"kind": kind, "format_version": version, **facts, "files": dict(files)}
+    write_whole(folder / MANIFEST, _written({**manifest, "digest": fingerprint([_written(manifest)])}))
+
+
+def _written(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_manifest(folder: Path, kind: str, version: int, *, verify: bool = False) -> dict[str, Any]:
-    """Return the manifest of `folder`.
+    """Return the manifest of `folder`, found to be as it was written, to the byte.
 
     Args:
         folder: What `write_manifest` described.
@@ -213,7 +229,8 @@ def read_manifest(folder: Path, kind: str, version: int, *, verify: bool = False
     if not path.is_file():
         raise ArtifactError(folder, f"no {kind} here ({MANIFEST} is missing)")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode()  # as it is: read_text would take \r for \n
+        manifest = json.loads(text)
         found, found_version, files = manifest["kind"], manifest["format_version"], manifest["files"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(path, "is damaged: not a manifest; make the folder again") from error
@@ -221,6 +238,9 @@ def read_manifest(folder: Path, kind: str, version: int, *, verify: bool = False
         raise ArtifactError(folder, f"is a {found}, not a {kind}")
     if found_version != version:
         raise ArtifactError(folder, f"has format version {found_version}, this textcl reads {version}; make it again")
+    digest = manifest.pop("digest", None)
+    if digest != fingerprint([_written(manifest)]) or text != _written({**manifest, "digest": digest}):
+        raise ArtifactError(path, "is damaged: it was changed after it was written; make the folder again")
     for name, facts in files.items():
         _check_file(folder / name, facts, verify=verify)
     return dict(manifest)

@@ -69,7 +69,7 @@ def resumable_folder(target: Path, *, resume: bool = False, force: bool = False)
     """
     check_resumable(target, resume=resume, force=force)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_at(target):
+    with alone_at(target):
         check_resumable(target, resume=resume, force=force)  # nobody changes it any more
         (target / UNFINISHED).unlink(missing_ok=True)  # a kill right behind an earlier end left it
         unfinished = Unfinished(_waiting(target))
@@ -92,7 +92,7 @@ def _waiting(target: Path) -> Path:
 
 
 @contextmanager
-def _alone_at(target: Path) -> Iterator[None]:
+def alone_at(target: Path) -> Iterator[None]:
     """Raise ConfigError if another process is inside such a `with` for the same target; a kill lets go of it."""
     path = target.with_name(f".{target.name}.lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -16,6 +16,7 @@ from textcl.assemble import encoding
 from textcl.assemble.encoding import encode
 from textcl.assemble.searching import build_index
 from textcl.encoder.load import load_encoder, save_encoder
+from textcl.encoder.products import multiplies_bytes
 from textcl.errors import ArtifactError, ConfigError, DataError, TextclError
 from textcl.unfinished import resumable_folder
 
@@ -220,14 +221,17 @@ def test_the_loss_of_a_lower_precision_is_said_and_kept(work, tiny_model_folder)
     assert manifest["precision"] == "int8"
     assert manifest["loss"]["texts"] == 60
     assert 0.97 < manifest["loss"]["least_cosine"] < manifest["loss"]["mean_cosine"] < 0.99999
-    assert said == [
+    assert said[0] == (
         f"int8: cosine to fp32 {manifest['loss']['mean_cosine']:.5f} on average, "
         f"{manifest['loss']['least_cosine']:.5f} at least (60 texts)"
-    ]
+    )
+    slow = ["int8: this processor has no products of bytes (VNNI); fp32 is faster and nearer here"]
+    assert said[1:] == ([] if multiplies_bytes() else slow)
+    said.clear()
     _, exact = encode(tiny_model_folder, "texts.txt", out="exact", say=said.append)
     assert exact["precision"] == "fp32"
     assert "loss" not in exact
-    assert len(said) == 1
+    assert said == []
     both = [np.load(work / name / "vectors.npy") for name in ("out", "exact")]
     assert 1e-4 < np.abs(both[0] - both[1]).max() < 0.2
 

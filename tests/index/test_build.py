@@ -24,35 +24,37 @@ from textcl.index.store import open_index
 def test_the_folder_is_readable_without_textcl(tmp_path):
     made = parts(3000)  # several batches of texts
     build_index(tmp_path / "index", **made).close()
-    flat = faiss.read_index(str(tmp_path / "index" / "index.faiss"))
+    flat = faiss.read_index(str(tmp_path / "index/shards/0/vectors.faiss"))
     np.testing.assert_array_equal(flat.reconstruct_n(0, 3000), made["vectors"])
     assert flat.metric_type == faiss.METRIC_INNER_PRODUCT
-    with closing(sqlite3.connect(tmp_path / "index" / "ids.sqlite")) as database:
-        rows = database.execute("SELECT row, id, deleted FROM rows ORDER BY row").fetchall()
-    assert rows == [(row, one, 0) for row, one in enumerate(made["ids"])]
-    with pa.memory_map(str(tmp_path / "index" / "texts" / "texts.arrow")) as file:
-        assert pa.ipc.open_file(file).read_all().to_pydict() == {"text": made["texts"]}
+    with closing(sqlite3.connect(tmp_path / "index/shards/0/documents.sqlite")) as database:
+        rows = database.execute("SELECT number, id FROM documents ORDER BY number").fetchall()
+    assert rows == [(row, one) for row, one in enumerate(made["ids"])]
+    with pa.memory_map(str(tmp_path / "index/shards/0/texts.arrow")) as file:
+        assert pa.ipc.open_file(file).read_all().to_pydict() == {
+            "text": made["texts"], "metadata": [None] * 3000,
+        }  # fmt: skip
 
 
 def test_the_manifest_says_what_the_index_is(tmp_path):
     build_index(tmp_path / "index", **parts(5)).close()
     manifest = json.loads((tmp_path / "index" / "manifest.json").read_text())
     assert manifest["kind"] == "index"
-    assert manifest["format_version"] == 1
-    facts = {name: manifest[name] for name in ("factory", "metric", "normalised", "dimension", "rows", "texts")}
+    assert manifest["format_version"] == 2
+    facts = {name: manifest[name] for name in ("factory", "metric", "normalised", "dimension", "texts", "fields")}
     assert facts == {
-        "factory": "Flat", "metric": "inner_product", "normalised": True, "dimension": 8, "rows": 5, "texts": True,
+        "factory": "Flat", "metric": "inner_product", "normalised": True, "dimension": 8, "texts": True, "fields": [],
     }  # fmt: skip
     assert manifest["encoder"] == ENCODER
     assert manifest["faiss_version"] == faiss.__version__
-    assert manifest["build_s"] >= 0
-    assert set(manifest["files"]) == {"index.faiss", "ids.sqlite", "texts/texts.arrow"}
+    assert manifest["build"]["seconds"] >= 0
+    assert set(manifest["files"]) == {f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")}
 
 
 def test_texts_are_optional(tmp_path):
     with build_index(tmp_path / "index", **{**parts(5), "texts": None}) as index:
         assert index.texts_of([0, 4]) == [None, None]
-    assert not (tmp_path / "index" / "texts").exists()
+    assert not (tmp_path / "index/shards/0/texts.arrow").exists()
 
 
 def test_vectors_may_be_memory_mapped_and_span_chunks(tmp_path):

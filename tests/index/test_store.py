@@ -14,7 +14,7 @@ from textcl.index.build import build_index
 from textcl.index.search import search
 from textcl.index.store import open_index
 
-FILES = ["index.faiss", "ids.sqlite", "texts/texts.arrow"]
+FILES = [f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path):
 def rewrite_manifest(folder, **changed):
     """Change facts and bring the checksums up to date, so that only the facts are wrong."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    kind, version, _files = (manifest.pop(name) for name in ("kind", "format_version", "files"))
+    kind, version, *_ = (manifest.pop(name) for name in ("kind", "format_version", "files", "digest"))
     facts = {name: value for name, value in {**manifest, **changed}.items() if value is not ...}
     write_manifest(folder, kind, version, facts)
 
@@ -90,22 +90,22 @@ def test_a_file_of_another_format_is_refused_even_where_the_checksum_agrees(fold
 def test_files_that_do_not_fit_together_are_refused(folder, tmp_path):
     build_index(tmp_path / "other", **parts(1400)).close()
     for name, problem in [
-        ("texts/texts.arrow", "holds 1400 texts, the vectors are 1500"),
-        ("ids.sqlite", "names 1400 rows, the vectors are 1500"),
-        ("index.faiss", "holds 1400 rows of 8 numbers, the manifest says 1500 of 8"),
+        ("texts.arrow", "holds 1400 texts, the manifest says 1500"),
+        ("documents.sqlite", "names 1400 documents, the manifest says 1500"),
+        ("vectors.faiss", "holds 1400 rows of 8 numbers, the manifest says 1500 of 8"),
     ]:
-        (folder / name).write_bytes((tmp_path / "other" / name).read_bytes())
+        (folder / "shards/0" / name).write_bytes((tmp_path / "other/shards/0" / name).read_bytes())
         rewrite_manifest(folder)
         with pytest.raises(ArtifactError, match=problem):
             open_index(folder)
 
 
 def test_an_id_table_without_its_table_is_refused(folder):
-    (folder / "ids.sqlite").unlink()
-    with closing(sqlite3.connect(folder / "ids.sqlite")) as database, database:
+    (folder / "shards/0/documents.sqlite").unlink()
+    with closing(sqlite3.connect(folder / "shards/0/documents.sqlite")) as database, database:
         database.execute("CREATE TABLE other (a)")
     rewrite_manifest(folder)
-    with pytest.raises(ArtifactError, match=r"ids\.sqlite: is damaged: no such table: rows"):
+    with pytest.raises(ArtifactError, match=r"documents\.sqlite: is damaged: no such table: documents"):
         open_index(folder)
 
 
@@ -116,7 +116,7 @@ def test_a_folder_that_is_no_index_of_this_version_is_refused(folder, tmp_path):
     with pytest.raises(ArtifactError, match="its manifest does not say longest"):
         open_index(folder)
     write_manifest(folder, "index", 99, {})
-    with pytest.raises(ArtifactError, match="has format version 99, this textcl reads 1"):
+    with pytest.raises(ArtifactError, match="has format version 99, this textcl reads 2"):
         open_index(folder)
 
 

@@ -21,7 +21,7 @@ from textcl.corpus.documents import TextStream, open_texts
 from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, measure_loss
 from textcl.encoder.load import describe_encoder, linear_widths, load_encoder
 from textcl.encoder.machine import fastest, product_speed, safe_precisions, say_speeds
-from textcl.encoder.products import Precision, check_precision
+from textcl.encoder.products import Precision, check_precision, multiplies_bytes
 from textcl.errors import ArtifactError, DataError
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.unfinished import UNFINISHED, Unfinished, check_resumable, resumable_folder
@@ -89,6 +89,8 @@ def encode(
             _, sample = next(texts.blocks(_LOSS_TEXTS))
             loss = measure_loss(encoder, sample, chosen, prompt=facts["document_prompt"])
             say(f"{chosen}: {loss}")
+            if chosen == "int8" and not multiplies_bytes():
+                say("int8: this processor has no products of bytes (VNNI); fp32 is faster and nearer here")
             manifest["loss"] = loss.__dict__
         writing = _Writing(unfinished, made_with, _Done(**state["done"]) if state else _Done())
         try:

@@ -72,7 +72,7 @@ def rank_by_index(
 ) -> Ranked:
     """Return the run of an index's own search; its documents must be the collection's."""
     judged = {doc_id for judgements in collection.qrels.values() for doc_id in judgements}
-    known = set(searcher.index.ids_of(np.arange(searcher.index.rows)))
+    known = set(searcher.index.ids())
     if missing := len(set(collection.doc_ids) - known):
         say(f"{missing} of {len(collection.doc_ids)} documents of {collection.name} are not in {searcher.folder}")
     if not judged & known:

@@ -1,54 +1,50 @@
-"""Vectors, ids and texts → an index folder, written whole or not at all.
-
-manifest.json        what it is, which encoder made the vectors, checksums
-index.faiss          the FAISS index; a flat one holds the vectors themselves, so that there is no second copy
-ids.sqlite           table rows: row (FAISS position) ⇄ id
-texts/texts.arrow    one string column `text`, in the order of the rows; absent without texts
-"""
+"""Vectors, ids and texts → an index folder, written whole or not at all; `store.py` says what lies in it."""
 
 from __future__ import annotations
 
-import sqlite3
+import resource
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from textcl.artifacts import check_target, whole_folder, write_manifest
+from textcl.artifacts import fingerprint, write_manifest
 from textcl.errors import ConfigError, DataError, ShapeError
+from textcl.index.families import Family, SearchSettings, default_settings, family_of
+from textcl.index.grow import CHUNK_ROWS, check_enough, fill, train, write_faiss
+from textcl.index.shards import SEARCH_FILE, VECTORS_FILE, Documents, write_documents, write_structure, write_vectors
 from textcl.index.store import (
     ENCODER_FACTS,
-    FAISS_FILE,
     FORMAT_VERSION,
-    IDS_FILE,
     KIND,
-    TEXTS_FILE,
+    SHARDS,
     UNIT_TOLERANCE,
     Index,
     lengths_of,
     open_index,
 )
 from textcl.progress import Progress, quiet
+from textcl.unfinished import UNFINISHED, Unfinished, check_resumable, resumable_folder
 
-_FACTORY = "Flat"
-_CHUNK_ROWS = 8192  # vectors checked and added at once
-_TEXT_ROWS = 1024  # texts a record batch: what one read touches, and far below Arrow's 2 GB a batch
+_FIRST_SHARD = "0"
+_PARTIAL = "partial.faiss"
+FILTER_FROM = 0.2  # share of allowed rows from which an untuned index is searched by its structure
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What goes into the index, checked; `longest` is the greatest length of a vector."""
+class _Making:
+    """What is made: checked vectors and documents, and the facts of the manifest that are known before."""
 
     vectors: NDArray[np.float32]
-    ids: Sequence[str]
-    texts: Sequence[str] | None
+    documents: Documents
+    family: Family
+    seed: int
     longest: float
 
 
@@ -59,81 +55,186 @@ def build_index(
     ids: Sequence[str],
     texts: Sequence[str] | None,
     encoder: Mapping[str, Any],
+    metadata: Sequence[Mapping[str, Any]] | None = None,
+    passages: NDArray[np.int64] | None = None,
     normalised: bool = True,
+    factory: str = "Flat",
+    settings: SearchSettings | None = None,
+    seed: int = 0,
+    resume: bool = False,
     force: bool = False,
     progress: Progress = quiet,
 ) -> Index:
-    """Write an exact inner-product index of `vectors` to the folder `out` and return it, open.
+    """Write an inner-product index of `vectors` to the folder `out` and return it, open.
 
-    Everything is checked before anything is written.
+    Everything is checked before anything is written. What a kill interrupts waits beside `out`, and `resume` goes on
+    with it: trained cells are not trained again, and rows are added from the last minute on.
 
     Args:
         out: The folder; it must not exist unless `force`.
-        vectors: (N, D) float32, in memory or memory-mapped; read twice, in chunks.
+        vectors: (rows, D) float32, in memory or memory-mapped; read in chunks.
         ids: N different ids, none empty.
         texts: N texts, or None to keep none.
         encoder: What made the vectors, kept in the manifest: at least the `ENCODER_FACTS` and `model`.
+        metadata: N mappings of fields to strings, numbers, truth values or None; hits have them, filters ask for them.
+        passages: As `Documents` has it; None where each vector is a document.
         normalised: The vectors have length 1, and queries will; False skips both checks.
+        factory: FAISS factory string; `Flat` is exact.
+        settings: How widely the structure is searched; None for wide ones that nobody has measured.
+        seed: Of the rows that cells are learnt from.
+        resume: Go on with what an interrupted build of the same left.
         force: Replace an index that stands at `out`.
-        progress: Told of vectors added.
+        progress: Told of rows trained on and added.
 
     Raises:
-        ConfigError: If `out` exists and may not be replaced, or `encoder` lacks a fact.
-        ShapeError: If `vectors` is not (N, D), has another D than `encoder` says, or a list another length.
+        ConfigError: If `out` exists and may not be replaced, `encoder` lacks a fact, or the factory string cannot be
+            had or needs more rows.
+        ShapeError: If `vectors` is not (rows, D), has another D than `encoder` says, or a list another length.
         DataError: If there is no vector, one is not finite or not of length 1, an id is empty or comes twice, or an
             id or text cannot be written as UTF-8.
+        ArtifactError: If there is nothing to go on with, or it began with something else.
     """
-    check_target(out, force=force)
     started = time.perf_counter()
-    rows = _check(vectors, ids, texts, encoder, normalised=normalised)
-    with whole_folder(out, force=force) as folder:
-        _write_vectors(folder / FAISS_FILE, vectors, progress)
-        _write_ids(folder / IDS_FILE, ids)
-        if texts is not None:
-            _write_texts(folder / TEXTS_FILE, texts)
-        write_manifest(folder, KIND, FORMAT_VERSION, _facts(rows, encoder, normalised, time.perf_counter() - started))
+    check_resumable(out, resume=resume, force=force)
+    documents = Documents(ids, texts, metadata, passages)
+    check_encoder_facts(encoder)
+    check_documents(documents, vectors, int(encoder["dimension"]))
+    family = family_of(factory, vectors.shape[1])
+    check_enough(family, len(vectors))
+    longest = check_vectors(vectors, documents, normalised=normalised)
+    making = _Making(vectors, documents, family, seed, longest)
+    with resumable_folder(out, resume=resume, force=force) as unfinished:
+        shard = unfinished.folder / SHARDS / _FIRST_SHARD
+        _begin(unfinished, shard, making, encoder, progress)
+        if not family.is_flat:
+            _make_structure(unfinished, shard, making, progress)
+        facts = {
+            "generation": 1,
+            "faiss_version": faiss.__version__,
+            "factory": factory,
+            "metric": "inner_product",
+            "normalised": normalised,
+            "dimension": vectors.shape[1],
+            "longest": longest,
+            "texts": texts is not None,
+            "fields": documents.fields(),
+            "encoder": dict(encoder),
+            "seed": seed,
+            "search": (settings or default_settings(family)).to_json(),
+            "filter_from": FILTER_FROM,
+            "promise": None,
+            "curve": [],
+            "build": {
+                "seconds": round(time.perf_counter() - started, 3),
+                "peak_mib": peak_mib(),
+                "threads": faiss.omp_get_max_threads(),
+                "predicted_disk_bytes": family.disk_bytes(len(vectors)),
+                "predicted_memory_bytes": family.memory_bytes(len(vectors)),
+            },
+            "shards": [shard_facts(_FIRST_SHARD, documents, structure=not family.is_flat)],
+        }
+        write_manifest(unfinished.folder, KIND, FORMAT_VERSION, facts, leave_out=(UNFINISHED,))
     return open_index(out)
 
 
-def _facts(rows: _Rows, encoder: Mapping[str, Any], normalised: bool, build_s: float) -> dict[str, Any]:
+def shard_facts(name: str, documents: Documents, *, structure: bool) -> dict[str, Any]:
+    """Return a new shard's entry in the manifest."""
     return {
-        "faiss_version": faiss.__version__,
-        "factory": _FACTORY,
-        "metric": "inner_product",
-        "normalised": normalised,
-        "dimension": rows.vectors.shape[1],
-        "rows": len(rows.ids),
-        "longest": rows.longest,
-        "texts": rows.texts is not None,
-        "encoder": dict(encoder),
-        "build_s": round(build_s, 3),
-    }
+        "name": name, "rows": documents.rows, "documents": len(documents.ids), "structure": structure, "deleted": None,
+    }  # fmt: skip
 
 
-def _check(
-    vectors: NDArray[np.float32],
-    ids: Sequence[str],
-    texts: Sequence[str] | None,
-    encoder: Mapping[str, Any],
-    *,
-    normalised: bool,
-) -> _Rows:
+def peak_mib() -> int:
+    """Return the most memory that this process has had, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _begin(
+    unfinished: Unfinished, shard: Path, making: _Making, encoder: Mapping[str, Any], progress: Progress
+) -> None:
+    """Write what needs no learning, or see that it was written of the same."""
+    parts = [making.family.factory, str(making.seed), encoder["fingerprint"], *making.documents.ids]
+    parts += list(making.documents.texts or ())
+    digest = fingerprint([*parts, *(block.tobytes() for block in chunks(making.vectors))])
+    if (state := unfinished.read()) is not None:
+        if state["digest"] != digest:
+            problem = "the interrupted build was of other vectors, documents or settings; add --force to start anew"
+            raise ConfigError("resume", problem=problem)
+        return
+    shard.mkdir(parents=True)
+    write_vectors(shard / VECTORS_FILE, counted(making.vectors, progress), making.vectors.shape)
+    write_documents(shard, making.documents)
+    unfinished.save({"digest": digest})
+
+
+def _make_structure(unfinished: Unfinished, shard: Path, making: _Making, progress: Progress) -> None:
+    """Train and fill, from where an earlier process was; the finished structure is the last file of the shard."""
+    if (shard / SEARCH_FILE).is_file():
+        return
+    partial = unfinished.folder / _PARTIAL
+
+    def save(index: Any) -> None:  # noqa: ANN401 (faiss has no types)
+        beside = partial.with_suffix(".new")
+        write_faiss(lambda: faiss.write_index(index, str(beside)), str(partial))
+        beside.replace(partial)
+
+    if partial.is_file():
+        index = faiss.read_index(str(partial))
+    else:
+        index = train(making.family, making.vectors, making.seed, progress)
+        save(index)
+    rest = chunks(making.vectors, int(index.ntotal))
+    fill(index, rest, len(making.vectors), progress=progress, save=save)
+    beside = partial.with_suffix(".new")
+    write_faiss(lambda: write_structure(beside, index), str(shard / SEARCH_FILE))
+    beside.replace(shard / SEARCH_FILE)
+    partial.unlink()
+
+
+def chunks(vectors: NDArray[np.float32], start: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Yield the rows from `start` on, some thousand at a time, contiguous float32."""
+    for first in range(start, len(vectors), CHUNK_ROWS):
+        yield np.ascontiguousarray(vectors[first : first + CHUNK_ROWS], dtype=np.float32)
+
+
+def counted(vectors: NDArray[np.float32], progress: Progress) -> Iterator[NDArray[np.float32]]:
+    """Yield the same, and tell of it."""
+    with progress("write vectors", len(vectors)) as advance:
+        for block in chunks(vectors):
+            yield block
+            advance(len(block))
+
+
+def check_encoder_facts(encoder: Mapping[str, Any]) -> None:
+    """Raise ConfigError if it is not said which encoder made the vectors."""
     for fact in ("model", *ENCODER_FACTS):
         if fact not in encoder:
-            raise ConfigError(
-                f"encoder.{fact}", problem="is missing; the index must say which encoder made its vectors"
-            )
-    if vectors.ndim != 2 or vectors.shape != (len(ids), encoder["dimension"]):
-        raise ShapeError("vectors", vectors.shape, f"({len(ids)}, {encoder['dimension']}), one row an id")
-    if not len(ids):
+            problem = "is missing; the index must say which encoder made its vectors"
+            raise ConfigError(f"encoder.{fact}", problem=problem)
+
+
+def check_documents(documents: Documents, vectors: NDArray[np.float32], dimension: int) -> None:
+    """Raise ShapeError or DataError if documents and vectors do not fit together, or cannot be kept."""
+    if not len(documents.ids):
         raise DataError("there is nothing to index; the corpus is empty")
-    _check_ids(ids)
-    if texts is not None:
-        if len(texts) != len(ids):
-            raise ShapeError("texts", (len(texts),), f"({len(ids)},), one text an id")
-        for one, text in zip(ids, texts, strict=True):
-            _check_utf8(text, f"the text of document {one!r}")
-    return _Rows(vectors, ids, texts, _longest(vectors, ids, normalised=normalised))
+    if vectors.ndim != 2 or vectors.shape != (documents.rows, dimension):
+        raise ShapeError("vectors", vectors.shape, f"({documents.rows}, {dimension}), one row an id or passage")
+    _check_ids(documents.ids)
+    for name, column in (("texts", documents.texts), ("metadata", documents.metadata)):
+        if column is not None and len(column) != len(documents.ids):
+            raise ShapeError(name, (len(column),), f"({len(documents.ids)},), one an id")
+    for one, text in zip(documents.ids, documents.texts or (), strict=False):
+        _check_utf8(text, f"the text of document {one!r}")
+    if documents.passages is not None:
+        _check_passages(documents.passages, len(documents.ids))
+
+
+def _check_passages(passages: NDArray[np.int64], documents: int) -> None:
+    owners = passages[:, 0]
+    steps = np.diff(owners, prepend=-1, append=documents)
+    if ((steps[:-1] < 0) | (steps[:-1] > 1)).any() or steps[-1] != 1:
+        raise DataError("passages must stand in the order of their documents, and every document must have one")
 
 
 def _check_ids(ids: Sequence[str]) -> None:
@@ -155,46 +256,20 @@ def _check_utf8(text: str, what: str) -> None:
         raise DataError(problem) from error
 
 
-def _longest(vectors: NDArray[np.float32], ids: Sequence[str], *, normalised: bool) -> float:
+def check_vectors(vectors: NDArray[np.float32], documents: Documents, *, normalised: bool) -> float:
     """Return the greatest length of a vector, after refusing those that are not finite or not of length 1."""
     longest, wrong, first = 0.0, 0, ""
-    for start in range(0, len(vectors), _CHUNK_ROWS):
-        lengths = lengths_of(vectors[start : start + _CHUNK_ROWS])
+    for number, block in enumerate(chunks(vectors)):
+        lengths = lengths_of(block)
         good = np.abs(lengths - 1) <= UNIT_TOLERANCE if normalised else np.isfinite(lengths)
         bad = np.flatnonzero(~good)
         if len(bad) and not wrong:
-            row = start + int(bad[0])
-            first = f"document {ids[row]!r} (row {row}) has length {lengths[bad[0]]:.6g}"
+            row = number * CHUNK_ROWS + int(bad[0])
+            owner = row if documents.passages is None else int(documents.passages[row, 0])
+            first = f"document {documents.ids[owner]!r} (row {row}) has length {lengths[bad[0]]:.6g}"
         wrong += len(bad)
         longest = max(longest, float(lengths.max()))
     if wrong:
         wanted = "length 1; normalise them" if normalised else "finite vectors; encode them again"
         raise DataError(f"{wrong} of {len(vectors)} vectors are wrong: the first, {first}; expected {wanted}")
     return longest
-
-
-def _write_vectors(path: Path, vectors: NDArray[np.float32], progress: Progress) -> None:
-    index = faiss.index_factory(vectors.shape[1], _FACTORY, faiss.METRIC_INNER_PRODUCT)
-    with progress("indexing", len(vectors)) as advance:
-        for start in range(0, len(vectors), _CHUNK_ROWS):
-            chunk = np.ascontiguousarray(vectors[start : start + _CHUNK_ROWS], dtype=np.float32)
-            index.add(chunk)
-            advance(len(chunk))
-    faiss.write_index(index, str(path))
-
-
-def _write_ids(path: Path, ids: Sequence[str]) -> None:
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute(
-            "CREATE TABLE rows (row INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, deleted INTEGER NOT NULL DEFAULT 0)"
-        )
-        database.executemany("INSERT INTO rows (row, id) VALUES (?, ?)", enumerate(ids))
-
-
-def _write_texts(path: Path, texts: Sequence[str]) -> None:
-    path.parent.mkdir()
-    schema = pa.schema([("text", pa.string())])
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for start in range(0, len(texts), _TEXT_ROWS):
-            column = pa.array(list(texts[start : start + _TEXT_ROWS]), pa.string())
-            writer.write_batch(pa.record_batch([column], schema=schema))

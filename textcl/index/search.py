@@ -1,26 +1,30 @@
 """Queries → hits, in the canonical order: float32 score descending, then id descending.
 
-FAISS proposes, exact arithmetic decides. FAISS sums in float32, in an order that changes with the number of queries, so
-equal documents may get scores that differ in the last bits. Candidates are therefore scored again in float64 and
-rounded once, and more of them are fetched until no other document can belong to the best k. The scores are those of
-`textcl.evaluation.ranking.top_documents`.
+FAISS proposes, the float vectors decide. Exact search: FAISS sums in float32, in an order that changes with the number
+of queries, so equal documents may get scores that differ in the last bits; candidates are scored again in float64,
+rounded once, and more of them are fetched until no other row can belong to the best k. The scores are those of
+`textcl.evaluation.ranking.top_documents`. Approximate search: what the structure proposes is scored with the float
+vectors by FAISS's product of one pair, which gives equal vectors equal scores. A query that gets fewer hits than there
+are documents to be had is answered exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError, ShapeError
+from textcl.index.candidates import approximate_candidates
+from textcl.index.exact import exact_neighbours, rows_above
+from textcl.index.families import SearchSettings
+from textcl.index.order import first_hits
 from textcl.index.store import UNIT_TOLERANCE, Index, check_width, lengths_of
 
-_SPARE = 16  # candidates fetched beyond k at first
-_CANDIDATES = 1_000_000  # candidates held at once, over all queries: 12 MB from FAISS
-_VECTOR_ROWS = 8192  # candidates scored at once
-_FLOAT32_HALF_STEP = 2.0**-24  # greatest relative error of one rounding to float32
+_CANDIDATES = 1_000_000  # held at once, over all queries: 12 MB from FAISS
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,27 @@ class Hit:
 
     Args:
         id: Its id.
-        score: Its inner product with the query, a float32; the cosine where the index is normalised.
-        text: Its text, None where the index keeps none.
+        score: Its inner product with the query, a float32; the cosine where the index is normalised. Of a document in
+            passages, that of its best one.
+        text: Its text, or its best passage; None where the index keeps none.
+        metadata: Its fields.
     """
 
     id: str
     score: float
     text: str | None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def search(index: Index, queries: NDArray[np.float32], k: int, *, at_least: float | None = None) -> list[list[Hit]]:
+def search(
+    index: Index,
+    queries: NDArray[np.float32],
+    k: int,
+    *,
+    at_least: float | None = None,
+    filters: Mapping[str, object] | None = None,
+    exact: bool = False,
+) -> list[list[Hit]]:
     """Return each query's best documents, at most k, best first.
 
     Args:
@@ -46,26 +61,57 @@ def search(index: Index, queries: NDArray[np.float32], k: int, *, at_least: floa
         queries: (Q, D) finite; of length 1 where the index is normalised.
         k: Hits a query, at least 1; all documents where there are fewer.
         at_least: Drop hits with a lower score.
+        filters: Only documents whose metadata fields have these values.
+        exact: Search all vectors, whatever structure there is.
 
     Raises:
-        ConfigError: If `k` is below 1 or `at_least` is NaN.
+        ConfigError: If `k` is below 1, `at_least` is NaN, or no document has a field of the filter.
         ShapeError: If `queries` is not (Q, D).
         DataError: If a query is not finite or not of length 1; queries are counted from 0.
     """
-    if at_least is not None and at_least != at_least:
-        raise ConfigError("at_least", at_least, "a number")
+    _check_bound(at_least)
     found = []
-    for rows, scores in zip(*neighbours(index, queries, k), strict=True):
+    for rows, scores in zip(*neighbours(index, queries, k, filters=filters, exact=exact), strict=True):
         # As Python's numbers: NumPy would round `at_least` to a float32 first.
         values = [score for score in scores.tolist() if at_least is None or score >= at_least]
-        kept = rows[: len(values)]  # scores fall
-        named = zip(index.ids_of(kept), values, index.texts_of(kept), strict=True)
-        found.append([Hit(one, score, text) for one, score, text in named])
+        found.append(_hits(index, rows[: len(values)], values))  # scores fall
     return found
 
 
+def search_range(
+    index: Index, query: NDArray[np.float32], at_least: float, *, filters: Mapping[str, object] | None = None
+) -> list[Hit]:
+    """Return every document that scores at least so much, best first; all vectors are looked at.
+
+    Args:
+        index: An open index.
+        query: (D,), as for `search`.
+        at_least: The lowest score.
+        filters: As for `search`.
+
+    Raises:
+        ConfigError: If `at_least` is NaN, or as `search`.
+        ShapeError: If `query` is not (D,).
+        DataError: As `search`.
+    """
+    _check_bound(at_least)
+    if query.ndim != 1:
+        raise ShapeError("query", query.shape, f"({index.dimension},)")
+    check_width("query", query[None], index.dimension)
+    _check_lengths(lengths_of(query[None]), normalised=index.normalised)
+    rows, scores = rows_above(index, query, at_least, index.rows_with(filters) if filters else index.live)
+    order = first_hits(index, rows, scores, len(rows))
+    return _hits(index, rows[order], scores[order].tolist())
+
+
 def search_run(
-    index: Index, queries: NDArray[np.float32], query_ids: Sequence[str], k: int
+    index: Index,
+    queries: NDArray[np.float32],
+    query_ids: Sequence[str],
+    k: int,
+    *,
+    filters: Mapping[str, object] | None = None,
+    exact: bool = False,
 ) -> dict[str, list[tuple[str, float]]]:
     """Return query id → (document id, score), best first: a run, as evaluation and run files take it.
 
@@ -74,35 +120,50 @@ def search_run(
         queries: (Q, D), as for `search`.
         query_ids: Q different ids.
         k: Documents a query, at least 1.
+        filters: As for `search`.
+        exact: Likewise.
 
     Raises:
-        ConfigError: If `k` is below 1.
+        ConfigError: As `search`.
         ShapeError: If `queries` is not (Q, D) or there is not one id a row.
         DataError: If a query is not finite or not of length 1, or an id comes twice.
     """
     if len(query_ids) != len(queries):
         raise ShapeError("query_ids", (len(query_ids),), f"({len(queries)},), one a query")
-    run: dict[str, list[tuple[str, float]]] = {}
-    for query_id, rows, scores in zip(query_ids, *neighbours(index, queries, k), strict=True):
-        if query_id in run:
-            raise DataError(f"query {query_id!r} comes twice; ids must differ")
-        run[query_id] = list(zip(index.ids_of(rows), scores.tolist(), strict=True))
-    return run
+    seen: set[str] = set()
+    for one in query_ids:
+        if one in seen:
+            raise DataError(f"query {one!r} comes twice; ids must differ")
+        seen.add(one)
+    rows, scores = neighbours(index, queries, k, filters=filters, exact=exact)
+    names = iter(index.ids_of(rows.reshape(-1)))
+    return {one: [(next(names), score) for score in line] for one, line in zip(query_ids, scores.tolist(), strict=True)}
 
 
-def neighbours(index: Index, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def neighbours(
+    index: Index,
+    queries: NDArray[np.float32],
+    k: int,
+    *,
+    filters: Mapping[str, object] | None = None,
+    exact: bool = False,
+    settings: SearchSettings | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the rows of each query's best documents and their scores, in the canonical order.
 
     Args:
         index: An open index.
         queries: (Q, D), as for `search`.
-        k: Documents a query, at least 1; all documents where there are fewer.
+        k: Documents a query, at least 1; all that may be found where there are fewer.
+        filters: As for `search`.
+        exact: Likewise.
+        settings: How widely to look, instead of what the index was tuned to.
 
     Returns:
-        (Q, min(k, N)) rows of the index and as many scores, exact and rounded once.
+        (Q, min(k, N)) rows of the index and as many scores; of a document in passages its best row.
 
     Raises:
-        ConfigError: If `k` is below 1.
+        ConfigError: If `k` is below 1, or no document has a field of the filter.
         ShapeError: If `queries` is not (Q, D).
         DataError: If a query is not finite or not of length 1.
     """
@@ -111,28 +172,56 @@ def neighbours(index: Index, queries: NDArray[np.float32], k: int) -> tuple[NDAr
     check_width("queries", queries, index.dimension)
     lengths = lengths_of(queries)
     _check_lengths(lengths, normalised=index.normalised)
-    # The greatest error of a float32 inner product (Higham 2002, section 3.1), and of rounding the exact one.
-    margins = (index.dimension + 8) * _FLOAT32_HALF_STEP * index.longest * lengths
-    k = min(k, index.rows)
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    masks: list[NDArray[np.bool_] | None] = index.live
+    k = min(k, index.documents)
+    if filters:
+        masks = [*index.rows_with(filters)]
+        k = min(k, _documents_in(index, masks))
+        # Few allowed rows are scored one by one: a structure that must pass over most of what it meets finds too few.
+        allowed = sum(int(mask.sum()) for mask in masks if mask is not None)
+        exact = exact or allowed < index.manifest["filter_from"] * index.rows
+    if exact or index.family.is_flat:
+        return exact_neighbours(index, queries, lengths, k, masks)
+    return _approximate(index, queries, lengths, k, masks, settings or index.settings)
+
+
+def _approximate(
+    index: Index,
+    queries: NDArray[np.float32],
+    lengths: NDArray[np.float64],
+    k: int,
+    masks: Sequence[NDArray[np.bool_] | None],
+    settings: SearchSettings,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     best_rows = np.empty((len(queries), k), dtype=np.int64)
     best_scores = np.empty((len(queries), k), dtype=np.float32)
-    open_queries, fetched = np.arange(len(queries)), min(k + _SPARE, index.rows)
-    while len(open_queries):
-        unsure: list[int] = []
-        size = max(1, _CANDIDATES // fetched)
-        for start in range(0, len(open_queries), size):
-            block = open_queries[start : start + size]
-            scores, rows = index.nearest(queries[block], fetched)
-            for query, last, candidates in zip(block.tolist(), scores[:, -1], rows, strict=True):
-                exact = _exact_scores(index, queries[query], candidates)
-                kth = np.partition(exact, fetched - k)[fetched - k]
-                if fetched < index.rows and kth <= last + margins[query]:
-                    unsure.append(query)  # a document not fetched could still tie with the k-th, or beat it
-                else:
-                    places = _first(index, exact, candidates, kth, k)
-                    best_rows[query], best_scores[query] = candidates[places], exact[places]
-        open_queries, fetched = np.array(unsure, dtype=np.int64), min(4 * fetched, index.rows)
+    fetch = min(int(np.ceil(k * settings.rerank)), index.rows)
+    size = max(1, _CANDIDATES // fetch)
+    for start in range(0, len(queries), size):
+        block = slice(start, start + size)
+        rows, scores, short = approximate_candidates(index, queries[block], k, fetch, masks, settings)
+        best_rows[block], best_scores[block] = rows, scores
+        if len(short):
+            again = start + short
+            exact = exact_neighbours(index, queries[again], lengths[again], k, masks)
+            best_rows[again], best_scores[again] = exact
     return best_rows, best_scores
+
+
+def _documents_in(index: Index, masks: Sequence[NDArray[np.bool_] | None]) -> int:
+    rows = [start + np.flatnonzero(mask) for start, mask in zip(index.starts, masks, strict=False) if mask is not None]
+    return len(np.unique(index.documents_of(np.concatenate(rows)))) if rows else 0
+
+
+def _hits(index: Index, rows: NDArray[np.int64], scores: Sequence[float]) -> list[Hit]:
+    named = zip(index.ids_of(rows), scores, index.contents_of(rows), strict=True)
+    return [Hit(one, score, text, known) for one, score, (text, known) in named]
+
+
+def _check_bound(at_least: float | None) -> None:
+    if at_least is not None and at_least != at_least:
+        raise ConfigError("at_least", at_least, "a number")
 
 
 def _check_lengths(lengths: NDArray[np.float64], *, normalised: bool) -> None:
@@ -141,27 +230,3 @@ def _check_lengths(lengths: NDArray[np.float64], *, normalised: bool) -> None:
     if len(bad):
         wanted = "length 1, as the index's vectors have; normalise it" if normalised else "a finite vector"
         raise DataError(f"query {bad[0]} has length {lengths[bad[0]]:.6g}; expected {wanted}")
-
-
-def _exact_scores(index: Index, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the inner products of `query` (D,) with `rows` (n,), summed in float64 and rounded once."""
-    wide = np.asarray(query, dtype=np.float64)
-    parts = [
-        index.vectors_of(rows[start : start + _VECTOR_ROWS]).astype(np.float64) @ wide
-        for start in range(0, len(rows), _VECTOR_ROWS)
-    ]
-    scores: NDArray[np.float32] = np.concatenate(parts).astype(np.float32) + np.float32(0)  # -0.0 becomes 0.0
-    return scores
-
-
-def _first(
-    index: Index, exact: NDArray[np.float32], rows: NDArray[np.int64], kth: np.float32, k: int
-) -> NDArray[np.int64]:
-    """Return the places (k,) of the first in the canonical order among candidates, those that score at least `kth`."""
-    kept = np.flatnonzero(exact >= kth)
-    places: NDArray[np.int64] = kept[np.argsort(-exact[kept])]
-    scores = exact[places]
-    if (scores[1:] == scores[:-1]).any():  # names cost as much as all the rest, so that only ties are asked for theirs
-        named = zip(scores.tolist(), index.ids_of(rows[places]), places.tolist(), strict=True)
-        places = np.array([place for _score, _id, place in sorted(named, reverse=True)], dtype=np.int64)
-    return places[:k]

@@ -1,36 +1,47 @@
-"""An index folder, opened and checked: vectors and texts stay on disk and are mapped into memory."""
+"""An index folder, opened and checked, and how it changes: a generation at a time, never half.
+
+manifest.json        what it is, which encoder made the vectors, how it is searched; names every file with its checksum
+shards/NAME/         see `shards.py`; never changed once the manifest names them
+shards/NAME/deleted-G.npy    numbers of the documents of a shard that generation G has deleted
+
+Whoever writes holds a lock, puts new files beside the old ones, and replaces the manifest in one step; files that no
+manifest names any more go last. A reader keeps the files that it has opened.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import faiss
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from textcl.artifacts import read_manifest
-from textcl.errors import ArtifactError, ShapeError
+from textcl.artifacts import MANIFEST, commit_manifest, describe_files, read_manifest
+from textcl.errors import ArtifactError, ConfigError, ShapeError
+from textcl.index.families import Family, SearchSettings, family_of
+from textcl.index.shards import Shard, in_words
+from textcl.unfinished import alone_at
 
 KIND = "index"
-FORMAT_VERSION = 1
-FAISS_FILE = "index.faiss"
-IDS_FILE = "ids.sqlite"
-TEXTS_FILE = "texts/texts.arrow"
+FORMAT_VERSION = 2
+SHARDS = "shards"
 ENCODER_FACTS = ("dimension", "pooling", "max_tokens", "query_prompt", "document_prompt", "fingerprint")
 """What a query encoder must share with the encoder of the documents, the most telling first."""
 UNIT_TOLERANCE = 1e-3  # of a length of 1: float32 is off by 1e-7, half precision by less than 1e-3
 
-_FACTS = ("rows", "dimension", "normalised", "longest", "texts", "encoder")  # what an open index asks its manifest
-_IDS_AT_ONCE = 500  # below SQLite's oldest limit of variables in one statement
+_FACTS = ("factory", "dimension", "normalised", "longest", "texts", "fields", "encoder", "search", "shards")
+_TRIES = 5  # at opening a folder that changes meanwhile
 
 
 class Index:
     """An open index; `open_index` and `build_index` make it. Close it, or use it in a `with` block.
+
+    Rows are vectors, numbered through all shards; deleted ones keep their numbers until `compact`. A row is a document,
+    or a passage of one.
 
     Args:
         folder: The folder, whose manifest is `manifest`.
@@ -42,21 +53,36 @@ class Index:
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder, self.manifest = folder, dict(manifest)
-        self._vectors = _open_faiss(folder / FAISS_FILE)
-        self.rows, self.dimension = int(self._vectors.ntotal), int(self._vectors.d)
-        if (self.rows, self.dimension) != (manifest["rows"], manifest["dimension"]):
-            found = f"{self.rows} rows of {self.dimension} numbers"
-            said = f"{manifest['rows']} of {manifest['dimension']}"
-            raise ArtifactError(folder / FAISS_FILE, f"holds {found}, the manifest says {said}; build the index again")
-        self._texts: Any = _open_texts(folder / TEXTS_FILE) if manifest["texts"] else None
-        # The file is opened unchangeable, so that any thread may read it.
-        where = f"{(folder / IDS_FILE).absolute().as_uri()}?mode=ro&immutable=1"
-        self._ids = sqlite3.connect(where, uri=True, check_same_thread=False)
+        self.family: Family = family_of(manifest["factory"], manifest["dimension"])
+        self.settings = SearchSettings(**manifest["search"])
+        self.shards: list[Shard] = []
         try:
-            self._check_rows()
-        except ArtifactError:
+            for facts in manifest["shards"]:
+                self.shards.append(Shard(folder / SHARDS / facts["name"], facts, self.family))
+            self._deleted = [self._read_deleted(facts) for facts in manifest["shards"]]
+        except BaseException:
             self.close()
             raise
+        self.starts: NDArray[np.int64] = np.cumsum([0, *(shard.rows for shard in self.shards)])
+        masks = [~deleted if deleted.any() else None for deleted in self._deleted]
+        self.live: list[NDArray[np.bool_] | None] = [
+            None if mask is None else shard.rows_of(mask) for shard, mask in zip(self.shards, masks, strict=True)
+        ]
+
+    @property
+    def rows(self) -> int:
+        """How many rows have numbers, deleted ones too."""
+        return int(self.starts[-1])
+
+    @property
+    def documents(self) -> int:
+        """How many documents can be found."""
+        return sum(shard.documents - int(gone.sum()) for shard, gone in zip(self.shards, self._deleted, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """D of the vectors."""
+        return self.family.dimension
 
     @property
     def normalised(self) -> bool:
@@ -68,39 +94,90 @@ class Index:
         """The greatest length of a vector."""
         return float(self.manifest["longest"])
 
+    @property
+    def has_passages(self) -> bool:
+        """Whether documents may have several rows."""
+        return any(shard.passages is not None for shard in self.shards)
+
+    def ids(self) -> Iterator[str]:
+        """Yield the id of each document that can be found."""
+        for shard, deleted in zip(self.shards, self._deleted, strict=True):
+            numbers = np.flatnonzero(~deleted).tolist()
+            names = shard.ids_of(numbers)
+            yield from (names[number] for number in numbers)
+
     def ids_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
-        """Return the ids of `rows`, in their order; IndexError for a row that is not there."""
-        wanted = _checked(rows, self.rows)
-        found: dict[int, str] = {}
-        for start in range(0, len(wanted), _IDS_AT_ONCE):
-            some = wanted[start : start + _IDS_AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            found.update(self._ids.execute(f"SELECT row, id FROM rows WHERE row IN ({marks})", some))
-        return [found[row] for row in wanted]
+        """Return the ids of the documents of `rows`, in their order; IndexError for a row that is not there."""
+        found: list[str] = [""] * len(rows)
+        for shard, places, local in self._parts(rows):
+            numbers = shard.documents_of(local).tolist()
+            names = shard.ids_of(numbers)
+            for place, number in zip(places.tolist(), numbers, strict=True):
+                found[place] = names[number]
+        return found
 
     def texts_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str | None]:
         """Return the texts of `rows`, in their order, None where the index keeps none; IndexError as `ids_of`."""
-        wanted = _checked(rows, self.rows)
-        if not self.manifest["texts"]:
-            return [None] * len(wanted)
-        size = self._texts.get_batch(0).num_rows  # all batches but the last have it
-        return [self._texts.get_batch(row // size).column(0)[row % size].as_py() for row in wanted]
+        return [text for text, _ in self.contents_of(rows)]
 
-    def vectors_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def contents_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[str | None, dict[str, Any]]]:
+        """Return the text of each row, that of the passage where it is one, and the metadata of its document."""
+        found: list[tuple[str | None, dict[str, Any]]] = [(None, {})] * len(rows)
+        for shard, places, local in self._parts(rows):
+            for place, row, number in zip(places.tolist(), local.tolist(), shard.documents_of(local), strict=True):
+                text, known = shard.text_of(int(number))
+                if shard.passages is not None and text is not None:
+                    text = text[shard.passages[row, 1] : shard.passages[row, 2]]
+                found[place] = text, known
+        return found
+
+    def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of `rows` (n,) as (n, D); IndexError as `ids_of`."""
-        _checked(rows, self.rows)
-        vectors: NDArray[np.float32] = self._vectors.reconstruct_batch(np.asarray(rows, dtype=np.int64))
-        return vectors
+        found = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for shard, places, local in self._parts(rows):
+            found[places] = shard.vectors[local]
+        return found
 
-    def nearest(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return FAISS's own answer: scores and rows, (Q, k) each, best first; ties and last bits are FAISS's.
+    def documents_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each row a number that rows of one document share and others do not, (n,)."""
+        if not self.has_passages:
+            return rows
+        found = np.empty(len(rows), dtype=np.int64)
+        for shard, places, local in self._parts(rows):
+            # No shard has more documents than rows, so that those of different shards stay apart.
+            found[places] = shard.documents_of(local) + self.starts[self.shards.index(shard)]
+        return found
 
-        Args:
-            queries: (Q, D) float32.
-            k: From 1 to `rows`.
+    def rows_with(self, filters: Mapping[str, object]) -> list[NDArray[np.bool_]]:
+        """Return for each shard which rows can be found and have these metadata values, (rows,) each.
+
+        Raises:
+            ConfigError: If no document has such a field.
         """
-        scores, rows = self._vectors.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        return scores, rows
+        for field in filters:
+            if field not in self.manifest["fields"]:
+                known = ", ".join(self.manifest["fields"]) or "none; build the index with fields to have some"
+                raise ConfigError("filter", problem=f"the documents have no field {field!r}; fields: {known}")
+        found = []
+        for shard, deleted in zip(self.shards, self._deleted, strict=True):
+            kept = ~deleted
+            for field, value in filters.items():
+                has = np.zeros(shard.documents, dtype=np.bool_)
+                has[shard.with_value(field, in_words(value))] = True
+                kept &= has
+            found.append(shard.rows_of(kept))
+        return found
+
+    def places_of(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return shard and document number of those ids that can be found."""
+        found: dict[str, tuple[int, int]] = {}
+        for place, (shard, deleted) in enumerate(zip(self.shards, self._deleted, strict=True)):
+            found |= {one: (place, number) for one, number in shard.numbers_of(ids).items() if not deleted[number]}
+        return found
+
+    def deleted_of(self, place: int) -> NDArray[np.bool_]:
+        """Return which documents of a shard are deleted, (documents,)."""
+        return self._deleted[place]
 
     def check_encoder(self, facts: Mapping[str, Any]) -> None:
         """Refuse queries of another encoder than the one that made the index.
@@ -123,9 +200,8 @@ class Index:
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
-        self._ids.close()
-        self._texts = None
-        self._vectors = None
+        for shard in self.shards:
+            shard.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,24 +211,33 @@ class Index:
     ) -> None:
         self.close()
 
-    def _check_rows(self) -> None:
-        try:
-            counted, last = self._ids.execute("SELECT count(*), max(row) FROM rows").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise ArtifactError(self.folder / IDS_FILE, f"is damaged: {error}; build the index again") from error
-        if (counted, last) != (self.rows, self.rows - 1):
-            problem = f"names {counted} rows, the vectors are {self.rows}; build the index again"
-            raise ArtifactError(self.folder / IDS_FILE, problem)
-        if self._texts is not None:
-            batches = (self._texts.get_batch(number).num_rows for number in range(self._texts.num_record_batches))
-            if (texts := sum(batches)) != self.rows:
-                problem = f"holds {texts} texts, the vectors are {self.rows}; build the index again"
-                raise ArtifactError(self.folder / TEXTS_FILE, problem)
+    def _parts(
+        self, rows: Sequence[int] | NDArray[np.int64]
+    ) -> Iterable[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield each shard with the places in `rows` that lie in it, and its own numbers of those."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        # FAISS answers -1 where it finds nothing; as a Python index that would be the last row.
+        if len(odd := wanted[(wanted < 0) | (wanted >= self.rows)]):
+            raise IndexError(f"row {odd[0]} is not among the {self.rows} rows of the index")
+        owners = np.searchsorted(self.starts, wanted, side="right") - 1
+        for number, shard in enumerate(self.shards):
+            if len(places := np.flatnonzero(owners == number)):
+                yield shard, places, wanted[places] - self.starts[number]
+
+    def _read_deleted(self, facts: Mapping[str, Any]) -> NDArray[np.bool_]:
+        gone = np.zeros(facts["documents"], dtype=np.bool_)
+        if facts["deleted"] is not None:
+            path = self.folder / facts["deleted"]
+            try:
+                gone[np.load(path)] = True
+            except (ValueError, IndexError) as error:
+                raise ArtifactError(path, "is damaged: not numbers of documents; build the index again") from error
+        return gone
 
 
 def is_index(folder: Path) -> bool:
     """Tell whether `folder` holds an index, sound or damaged."""
-    return (folder / IDS_FILE).is_file()
+    return (folder / SHARDS).is_dir()
 
 
 def open_index(folder: Path, *, verify: bool = False) -> Index:
@@ -165,10 +250,74 @@ def open_index(folder: Path, *, verify: bool = False) -> Index:
     Raises:
         ArtifactError: If the folder is missing, no index, of another version, or damaged.
     """
+    for _ in range(_TRIES):
+        manifest = _read(folder, verify=verify)
+        try:
+            return Index(folder, manifest)
+        except (ArtifactError, OSError):
+            if _read(folder, verify=False)["generation"] == manifest["generation"]:
+                raise
+    raise ArtifactError(folder, "changes faster than it can be opened; try again when nobody writes it")
+
+
+def _read(folder: Path, *, verify: bool) -> dict[str, Any]:
     manifest = read_manifest(folder, KIND, FORMAT_VERSION, verify=verify)
     if missing := [fact for fact in _FACTS if fact not in manifest]:
         raise ArtifactError(folder, f"its manifest does not say {', '.join(missing)}; build the index again")
-    return Index(folder, manifest)
+    return manifest
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Index]:
+    """Yield the index in `folder`, open, with nobody else writing it; what a kill left beside its files is removed.
+
+    Raises:
+        ConfigError: If another process is writing it.
+        ArtifactError: As `open_index`.
+    """
+    _read(folder, verify=False)  # a folder that is no index gets no lock beside it
+    with alone_at(folder), open_index(folder) as index:
+        _sweep(folder, index.manifest)
+        yield index
+
+
+def commit(index: Index, changed: Mapping[str, Any], new_files: Sequence[str] = ()) -> None:
+    """Make the next generation of an index under `writing`.
+
+    Args:
+        index: The last generation.
+        changed: Facts of the manifest that are others now; `shards` says which files stay.
+        new_files: Names of files that are not in the manifest yet, all on disk.
+    """
+    facts = {name: value for name, value in index.manifest.items() if name not in ("kind", "format_version", "files")}
+    facts |= changed
+    facts["generation"] = index.manifest["generation"] + 1
+    known = index.manifest["files"] | describe_files(index.folder, new_files)
+    kept = {name: known[name] for name in known if _is_used(name, facts["shards"])}
+    commit_manifest(index.folder, KIND, FORMAT_VERSION, facts, kept)
+    _sweep(index.folder, {**facts, "files": kept})
+
+
+def _is_used(name: str, shards: Sequence[Mapping[str, Any]]) -> bool:
+    _, shard, file = name.split("/")
+    for facts in shards:
+        if facts["name"] == shard:
+            return not file.startswith("deleted-") or facts["deleted"] == name
+    return False
+
+
+def _sweep(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Remove what the manifest does not name: the leavings of a kill, or of the generation before."""
+    names = {facts["name"] for facts in manifest["shards"]}
+    for path in (folder / SHARDS).iterdir():
+        if path.name not in names:
+            shutil.rmtree(path)
+            continue
+        for file in path.iterdir():
+            if file.relative_to(folder).as_posix() not in manifest["files"]:
+                file.unlink()
+    for file in folder.glob(f".{MANIFEST}.partial-*"):
+        file.unlink()
 
 
 def lengths_of(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -181,27 +330,3 @@ def check_width(name: str, rows: NDArray[np.float32], width: int) -> None:
     """Raise ShapeError unless `rows` is (n, width)."""
     if rows.ndim != 2 or rows.shape[1] != width:
         raise ShapeError(name, rows.shape, f"(Q, {width})")
-
-
-def _checked(rows: Sequence[int] | NDArray[np.int64], count: int) -> list[int]:
-    # FAISS answers -1 where it finds nothing; as a Python index that would be the last row.
-    wanted = [int(row) for row in rows]
-    for row in wanted:
-        if not 0 <= row < count:
-            raise IndexError(f"row {row} is not among the {count} rows of the index")
-    return wanted
-
-
-def _open_faiss(path: Path) -> Any:  # noqa: ANN401 (faiss has no types)
-    try:
-        # IFC maps flat vectors into memory; plain IO_FLAG_MMAP maps inverted lists only and reads a flat index whole.
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
-        raise ArtifactError(path, "is damaged: FAISS cannot read it; build the index again") from error
-
-
-def _open_texts(path: Path) -> Any:  # noqa: ANN401 (pyarrow has no types)
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path)))
-    except pa.ArrowInvalid as error:
-        raise ArtifactError(path, "is damaged: not an Arrow file; build the index again") from error

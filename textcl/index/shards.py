@@ -1,0 +1,294 @@
+"""One shard of an index on disk: vectors, search structure, documents. Once written it never changes.
+
+vectors.faiss      a FAISS IndexFlatIP, which also plain NumPy maps: float32 rows begin at byte 45
+search.faiss       the search structure; absent where the shard is searched exactly
+documents.sqlite   documents: number ⇄ id; fields: (field, value) → numbers
+texts.arrow        a column `text` and a column `metadata` (JSON), in the order of the numbers; absent without either
+passages.npy       (rows, 3) int64: document, and where the passage starts and ends in its text; absent where each row
+                   is a document
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from textcl.errors import ArtifactError
+from textcl.index.families import Family, Structure
+
+VECTORS_FILE = "vectors.faiss"
+SEARCH_FILE = "search.faiss"
+DOCUMENTS_FILE = "documents.sqlite"
+TEXTS_FILE = "texts.arrow"
+PASSAGES_FILE = "passages.npy"
+
+_CHUNK_ROWS = 8192
+_TEXT_ROWS = 1024  # texts a record batch: what one read touches, and far below Arrow's 2 GB a batch
+_IDS_AT_ONCE = 500  # below SQLite's oldest limit of variables in one statement
+_HEADER_BYTES = 45  # of a flat index of inner products, before its vectors
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What an index keeps of its documents beside vectors.
+
+    Args:
+        ids: N ids.
+        texts: N texts, or None to keep none.
+        metadata: N mappings of field names to strings, numbers, truth values or None; or None to keep none.
+        passages: (rows, 3) int64: the document of each row of vectors, and start and end of the passage in its text;
+            the rows of a document stand together, in the order of documents. None where row and document are one.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str] | None = None
+    metadata: Sequence[Mapping[str, Any]] | None = None
+    passages: NDArray[np.int64] | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many vectors belong to the documents."""
+        return len(self.ids) if self.passages is None else len(self.passages)
+
+    def fields(self) -> list[str]:
+        """Return the names of all metadata fields, in order."""
+        return sorted({name for one in self.metadata or () for name in one})
+
+
+def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> None:
+    """Write vectors as a FAISS flat index, a block at a time: FAISS itself would want them all in memory.
+
+    Args:
+        path: The file.
+        blocks: (n, D) each, `shape` together.
+        shape: (N, D).
+    """
+    empty = faiss.serialize_index(faiss.IndexFlatIP(shape[1])).tobytes()
+    # Bytes 8 to 16 count the rows, the last 8 the numbers that follow (FAISS, impl/index_write.cpp).
+    head = empty[:8] + shape[0].to_bytes(8, "little") + empty[16:-8] + (shape[0] * shape[1]).to_bytes(8, "little")
+    with path.open("wb") as file:
+        file.write(head)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=np.float32).data)
+
+
+def write_documents(folder: Path, documents: Documents) -> None:
+    """Write everything of a shard but vectors and search structure."""
+    with closing(sqlite3.connect(folder / DOCUMENTS_FILE)) as database, database:
+        database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL)")
+        database.executemany("INSERT INTO documents VALUES (?, ?)", enumerate(documents.ids))
+        if documents.metadata is not None:
+            database.execute(
+                "CREATE TABLE fields (field TEXT, value TEXT, number INTEGER, PRIMARY KEY (field, value, number)) "
+                "WITHOUT ROWID"
+            )
+            database.executemany(
+                "INSERT INTO fields VALUES (?, ?, ?)",
+                (
+                    (field, in_words(value), number)
+                    for number, one in enumerate(documents.metadata)
+                    for field, value in one.items()
+                    if value is not None
+                ),
+            )
+    if documents.texts is not None or documents.metadata is not None:
+        _write_texts(folder / TEXTS_FILE, documents)
+    if documents.passages is not None:
+        np.save(folder / PASSAGES_FILE, documents.passages)
+
+
+def in_words(value: object) -> str:
+    """Return a metadata value as a filter names it: as JSON has it, strings as they are."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _write_texts(path: Path, documents: Documents) -> None:
+    schema = pa.schema([("text", pa.string()), ("metadata", pa.string())])
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for start in range(0, len(documents.ids), _TEXT_ROWS):
+            some = slice(start, min(start + _TEXT_ROWS, len(documents.ids)))
+            nothing = [None] * (some.stop - some.start)
+            texts = list(documents.texts[some]) if documents.texts is not None else nothing
+            known = [json.dumps(one, ensure_ascii=False) for one in (documents.metadata or [])[some]] or nothing
+            writer.write_batch(pa.record_batch([pa.array(texts, pa.string()), pa.array(known, pa.string())], schema))
+
+
+class Shard:
+    """A shard, open: files are mapped into memory. Close it, or let the index do so.
+
+    Args:
+        folder: Its folder.
+        facts: Its entry in the manifest.
+        family: Of the index.
+
+    Raises:
+        ArtifactError: If a file cannot be read, or the files do not fit together.
+    """
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any], family: Family) -> None:
+        self.folder, self.rows, self.documents = folder, int(facts["rows"]), int(facts["documents"])
+        self.flat = _open_faiss(folder / VECTORS_FILE, faiss.IO_FLAG_MMAP_IFC)
+        shape = (self.rows, family.dimension)
+        self.vectors: NDArray[np.float32] = _map_vectors(folder / VECTORS_FILE, shape, self.flat)
+        self.structure = self._open_structure(family) if facts["structure"] else None
+        self._texts: Any = _open_texts(folder / TEXTS_FILE) if (folder / TEXTS_FILE).is_file() else None
+        self.passages = _open_passages(folder / PASSAGES_FILE) if (folder / PASSAGES_FILE).is_file() else None
+        # The file is opened unchangeable, so that any thread may read it.
+        where = f"{(folder / DOCUMENTS_FILE).absolute().as_uri()}?mode=ro&immutable=1"
+        self._database = sqlite3.connect(where, uri=True, check_same_thread=False)
+        try:
+            self._check()
+        except ArtifactError:
+            self.close()
+            raise
+
+    def _open_structure(self, family: Family) -> Structure:
+        path = self.folder / SEARCH_FILE
+        index = open_structure(path, family, self.flat)
+        if (index.ntotal, index.d) != (self.rows, family.dimension):
+            said = f"the manifest says {self.rows} of {family.dimension}"
+            raise _damaged(path, f"holds {index.ntotal} rows of {index.d} numbers, {said}")
+        return Structure(index)
+
+    def _check(self) -> None:
+        try:
+            counted, last = self._database.execute("SELECT count(*), max(number) FROM documents").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self.folder / DOCUMENTS_FILE, f"is damaged: {error}") from error
+        if (counted, last) != (self.documents, self.documents - 1):
+            said = f"the manifest says {self.documents}"
+            raise _damaged(self.folder / DOCUMENTS_FILE, f"names {counted} documents, {said}")
+        if self._texts is not None:
+            batches = (self._texts.get_batch(number).num_rows for number in range(self._texts.num_record_batches))
+            if (texts := sum(batches)) != self.documents:
+                raise _damaged(self.folder / TEXTS_FILE, f"holds {texts} texts, the manifest says {self.documents}")
+        if self.passages is not None and len(self.passages) != self.rows:
+            raise _damaged(self.folder / PASSAGES_FILE, f"holds {len(self.passages)} passages of {self.rows}")
+
+    def documents_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the document of each row."""
+        return rows if self.passages is None else np.asarray(self.passages[rows, 0])
+
+    def rows_of(self, documents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which rows belong to marked documents, (rows,)."""
+        return documents if self.passages is None else documents[self.passages[:, 0]]
+
+    def ids_of(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return the id of each document number."""
+        found: dict[int, str] = {}
+        for some, marks in _in_parts(numbers):
+            found.update(self._database.execute(f"SELECT number, id FROM documents WHERE number IN ({marks})", some))
+        return found
+
+    def numbers_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those ids that are here."""
+        found: dict[str, int] = {}
+        for some, marks in _in_parts(ids):
+            found.update(self._database.execute(f"SELECT id, number FROM documents WHERE id IN ({marks})", some))
+        return found
+
+    def with_value(self, field: str, value: str) -> NDArray[np.int64]:
+        """Return the numbers of the documents whose metadata field has this value, rising."""
+        query = "SELECT number FROM fields WHERE field = ? AND value = ? ORDER BY number"
+        found = self._database.execute(query, (field, value)).fetchall()
+        return np.array(found, dtype=np.int64).reshape(-1)
+
+    def text_of(self, number: int) -> tuple[str | None, dict[str, Any]]:
+        """Return text and metadata of a document."""
+        if self._texts is None:
+            return None, {}
+        size = self._texts.get_batch(0).num_rows  # all batches but the last have it
+        batch, place = self._texts.get_batch(number // size), number % size
+        known = batch.column(1)[place].as_py()
+        return batch.column(0)[place].as_py(), json.loads(known) if known else {}
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
+        self._database.close()
+        self.structure = None
+        self._texts = self.passages = self.flat = None
+
+
+def open_structure(path: Path, family: Family, flat: Any) -> Any:  # noqa: ANN401 (faiss has no types)
+    """Return the FAISS index in `path`, mapped where FAISS can, its graph over the vectors of `flat`."""
+    # IFC maps graphs and codes into memory, plain MMAP the lists of cells.
+    index = _open_faiss(path, faiss.IO_FLAG_MMAP if family.cells else faiss.IO_FLAG_MMAP_IFC)
+    if isinstance(index, faiss.IndexHNSWFlat):
+        _lend(index, flat)
+    if (ivf := faiss.try_extract_index_ivf(index)) is not None:
+        lists = faiss.downcast_InvertedLists(ivf.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):
+            lists.prefetch_nthread = 0  # the system reads ahead by itself; a thread for each search costs more
+    return index
+
+
+def _lend(graph: Any, flat: Any) -> None:  # noqa: ANN401
+    """Let a graph score with the vectors of a flat index, which lives as long as the graph does."""
+    graph.storage, graph.own_fields = flat, False
+    graph.referenced_objects = [flat]
+
+
+def load_structure(shard: Shard) -> Any:  # noqa: ANN401
+    """Return the FAISS index of a shard, in memory, so that it can grow."""
+    index = faiss.read_index(str(shard.folder / SEARCH_FILE))
+    if isinstance(index, faiss.IndexHNSWFlat):
+        flat = faiss.IndexFlatIP(index.d)
+        for start in range(0, shard.rows, _CHUNK_ROWS):
+            flat.add(np.ascontiguousarray(shard.vectors[start : start + _CHUNK_ROWS]))
+        _lend(index, flat)
+    return index
+
+
+def write_structure(path: Path, index: Any) -> None:  # noqa: ANN401
+    """Write a FAISS index; a graph over the float vectors without a second copy of them."""
+    flags = faiss.IO_FLAG_SKIP_STORAGE if isinstance(index, faiss.IndexHNSWFlat) else 0
+    faiss.write_index(index, str(path), flags)
+
+
+def _in_parts(values: Sequence[Any]) -> Iterable[tuple[Sequence[Any], str]]:
+    for start in range(0, len(values), _IDS_AT_ONCE):
+        some = values[start : start + _IDS_AT_ONCE]
+        yield some, ", ".join("?" * len(some))
+
+
+def _damaged(path: Path, problem: str) -> ArtifactError:
+    return ArtifactError(path, f"{problem}; build the index again")
+
+
+def _open_faiss(path: Path, flags: int) -> Any:  # noqa: ANN401
+    try:
+        return faiss.read_index(str(path), flags)
+    except RuntimeError as error:
+        raise _damaged(path, "is damaged: FAISS cannot read it") from error
+
+
+def _map_vectors(path: Path, shape: tuple[int, int], flat: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    if (flat.ntotal, flat.d) != shape:
+        said = f"the manifest says {shape[0]} of {shape[1]}"
+        raise _damaged(path, f"holds {flat.ntotal} rows of {flat.d} numbers, {said}")
+    return np.memmap(path, dtype=np.float32, mode="r", offset=_HEADER_BYTES, shape=shape)
+
+
+def _open_texts(path: Path) -> Any:  # noqa: ANN401 (pyarrow has no types)
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid as error:
+        raise _damaged(path, "is damaged: not an Arrow file") from error
+
+
+def _open_passages(path: Path) -> NDArray[np.int64]:
+    try:
+        found: NDArray[np.int64] = np.load(path, mmap_mode="r")
+    except ValueError as error:
+        raise _damaged(path, "is damaged: NumPy cannot read it") from error
+    return found
