@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textcl.assemble.encoding import encode
     from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+    from textcl.assemble.indexing import build_index
     from textcl.assemble.mining import mine
-    from textcl.assemble.searching import Searcher, build_index, open_searcher
+    from textcl.assemble.searching import Searcher, open_searcher
     from textcl.assemble.seeds import SeedRuns, train_seeds
     from textcl.assemble.training import Run, train
     from textcl.corpus.collection import Collection, read_collection
@@ -33,7 +34,7 @@ _HOMES = {
     "SeedRuns": "textcl.assemble.seeds",
     "ShapeError": "textcl.errors",
     "TextclError": "textcl.errors",
-    "build_index": "textcl.assemble.searching",
+    "build_index": "textcl.assemble.indexing",
     "encode": "textcl.assemble.encoding",
     "evaluate_retrieval": "textcl.assemble.evaluating",
     "evaluate_sts": "textcl.assemble.evaluating",

@@ -38,10 +38,15 @@ class Unfinished:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
+def is_waiting(target: Path) -> bool:
+    """Tell whether something unfinished waits to become `target`."""
+    return (_waiting(target) / UNFINISHED).is_file()
+
+
 def check_resumable(target: Path, *, resume: bool = False, force: bool = False) -> None:
     """Raise what `resumable_folder` would raise of `target`; call it before long work starts."""
     check_name(target, "out")
-    waits = (_waiting(target) / UNFINISHED).is_file()
+    waits = is_waiting(target)
     if resume and not waits:
         complete = "this one is complete; " if target.exists() else ""
         raise ArtifactError(target, f"{complete}there is nothing to continue here; start it without --resume")

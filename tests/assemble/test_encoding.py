@@ -14,7 +14,7 @@ from tests.small_data import write_collection, write_lines
 from textcl import artifacts, unfinished
 from textcl.assemble import encoding
 from textcl.assemble.encoding import encode
-from textcl.assemble.searching import build_index
+from textcl.assemble.indexing import build_index
 from textcl.encoder.load import load_encoder, save_encoder
 from textcl.encoder.products import multiplies_bytes
 from textcl.errors import ArtifactError, ConfigError, DataError, TextclError

@@ -16,7 +16,15 @@ from textcl.encoder.embed import embed_blocks, embed_texts, measure_loss
 from textcl.encoder.forward import forward_rows
 from textcl.encoder.layers import transformer_of
 from textcl.encoder.packing import FAMILIES
-from textcl.encoder.products import Loss, check_precision, embedding_products, has_onednn, linear, multiplies_bytes, products
+from textcl.encoder.products import (
+    Loss,
+    check_precision,
+    embedding_products,
+    has_onednn,
+    linear,
+    multiplies_bytes,
+    products,
+)
 from textcl.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(not has_onednn(), reason="products by oneDNN are for x86 CPUs")

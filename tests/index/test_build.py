@@ -48,7 +48,9 @@ def test_the_manifest_says_what_the_index_is(tmp_path):
     assert manifest["encoder"] == ENCODER
     assert manifest["faiss_version"] == faiss.__version__
     assert manifest["build"]["seconds"] >= 0
-    assert set(manifest["files"]) == {f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")}
+    assert set(manifest["files"]) == {
+        f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")
+    }
 
 
 def test_texts_are_optional(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textcl.artifacts import check_target, next_numbered
 from textcl.assemble.evaluating import DEFAULT_MEASURES, rank_by_index, rank_collection
-from textcl.assemble.searching import build_index
+from textcl.assemble.indexing import build_index
 from textcl.assemble.training import Run, train
 from textcl.corpus.collection import read_collection
 from textcl.corpus.documents import Texts

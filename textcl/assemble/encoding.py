@@ -17,9 +17,10 @@ from sentence_transformers import SentenceTransformer
 
 from textcl.artifacts import fingerprint, read_manifest, write_manifest
 from textcl.assemble.notes import padding_note
-from textcl.corpus.documents import TextStream, open_texts
+from textcl.corpus.documents import Texts, TextStream, open_texts
 from textcl.encoder.embed import BLOCK_TEXTS, Embedded, embed_blocks, measure_loss
-from textcl.encoder.load import describe_encoder, linear_widths, load_encoder
+from textcl.encoder.layers import transformer_of
+from textcl.encoder.load import describe_encoder, load_encoder, widths_of
 from textcl.encoder.machine import fastest, product_speed, safe_precisions, say_speeds
 from textcl.encoder.products import Precision, check_precision, multiplies_bytes
 from textcl.errors import ArtifactError, DataError
@@ -31,8 +32,8 @@ _LOSS_TEXTS = 512  # on which a lower precision is compared with fp32
 
 
 def encode(
-    model: str | Path,
-    source: str | Path,
+    model: str | Path | SentenceTransformer,
+    source: str | Path | Texts,
     *,
     out: str | Path,
     column: str | None = None,
@@ -49,8 +50,8 @@ def encode(
     says which encoder made them. `build_index` takes it as its source.
 
     Args:
-        model: A model's folder or name.
-        source: What `open_texts` reads.
+        model: A model's folder or name, or a loaded encoder.
+        source: What `open_texts` reads, or texts already read.
         out: The folder. Until all texts are done they gather beside it.
         column: The column of texts, where the source has several.
         limit: Read only the first rows.
@@ -68,8 +69,8 @@ def encode(
     """
     target = Path(out)
     check_resumable(target, resume=resume, force=force)
-    texts = open_texts(source, column=column, limit=limit)
-    encoder = load_encoder(model)
+    texts = source if isinstance(source, Texts) else open_texts(source, column=column, limit=limit)
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, where_is(model))
     if precision != "auto":
         check_precision(precision, encoder.device)
@@ -77,7 +78,7 @@ def encode(
         say(note)
     with resumable_folder(target, resume=resume, force=force) as unfinished:
         state = unfinished.read()
-        chosen = precision if precision != "auto" else _fastest(model, encoder, state, say)
+        chosen = precision if precision != "auto" else _fastest(encoder, state, say)
         made_with = {
             **{name: facts[name] for name in ("fingerprint", "document_prompt", "max_tokens")},
             "rows": len(texts), "precision": chosen, "device": encoder.device.type, "block_texts": BLOCK_TEXTS,
@@ -94,7 +95,8 @@ def encode(
             manifest["loss"] = loss.__dict__
         writing = _Writing(unfinished, made_with, _Done(**state["done"]) if state else _Done())
         try:
-            manifest["cut_texts"] = _write(writing, texts, encoder, chosen, facts, progress)
+            done = _write(writing, texts, encoder, chosen, facts, progress)
+            manifest |= {"cut_texts": done.cut_texts, "texts_digest": done.digest}
         except BaseException:
             if kept := unfinished.read():
                 say(f"{kept['done']['texts']} of {len(texts)} texts are done and kept; add --resume to go on")
@@ -103,12 +105,13 @@ def encode(
     return target, manifest
 
 
-def _fastest(model: str | Path, encoder: SentenceTransformer, state: dict[str, Any] | None, say: Say) -> Precision:
+def _fastest(encoder: SentenceTransformer, state: dict[str, Any] | None, say: Say) -> Precision:
     """Return what `auto` is: the precision of what goes on, or bf16 where its products are much faster than fp32's."""
     if state is not None:
         return cast(Precision, state["made_with"]["precision"])
     names = [name for name in safe_precisions(encoder.device) if name != "fp16"]
-    speeds = {name: product_speed(*linear_widths(model), name, torch.device(encoder.device.type)) for name in names}
+    widths, device = widths_of(transformer_of(encoder).config), torch.device(encoder.device.type)
+    speeds = {name: product_speed(*widths, name, device) for name in names}
     chosen = fastest(speeds)
     say(f"precision: {chosen} (measured: {say_speeds(speeds)})")
     return cast(Precision, chosen)
@@ -154,13 +157,13 @@ class _Writing:
 
 def _write(
     writing: _Writing,
-    texts: TextStream,
+    texts: TextStream | Texts,
     encoder: SentenceTransformer,
     precision: Precision,
     facts: dict[str, Any],
     progress: Progress,
-) -> int:
-    """Write vectors.npy and texts.jsonl from where they are, a block at a time; return how many texts were cut."""
+) -> _Done:
+    """Write vectors.npy and texts.jsonl from where they are, a block at a time; return where they end."""
     folder, done = writing.unfinished.folder, writing.start
     vectors = _open_vectors(folder / "vectors.npy", (len(texts), facts["dimension"]))
     ends: deque[tuple[int, str]] = deque()  # of the blocks that are taken and not yet encoded
@@ -181,7 +184,7 @@ def _write(
                 os.fsync(file.fileno())
                 done = _Done(end, done.cut_texts + made.cut_texts, *ends.popleft())
                 writing.save(done)
-    return done.cut_texts
+    return done
 
 
 def _open_vectors(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
@@ -195,7 +198,9 @@ def _open_vectors(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype
     return cast("np.memmap[Any, np.dtype[np.float32]]", vectors)
 
 
-def _write_texts(file: BinaryIO, texts: TextStream, done: _Done, ends: deque[tuple[int, str]]) -> Iterator[list[str]]:
+def _write_texts(
+    file: BinaryIO, texts: TextStream | Texts, done: _Done, ends: deque[tuple[int, str]]
+) -> Iterator[list[str]]:
     """Yield blocks of texts behind those that are done, each written to `file`, its end and digest put into `ends`.
 
     Raises:
@@ -216,11 +221,24 @@ def _write_texts(file: BinaryIO, texts: TextStream, done: _Done, ends: deque[tup
         yield block
 
 
-def read_encoded(folder: Path, facts: dict[str, Any]) -> Embedded:
+def digest_of(texts: Texts) -> str:
+    """Return what the manifest of an `encode` of these texts says of them."""
+    digest = ""
+    for ids, block in texts.blocks(BLOCK_TEXTS):
+        digest = fingerprint([digest, *ids, *block])
+    return digest
+
+
+def read_encoded(folder: Path, facts: dict[str, Any], texts: Texts | None = None) -> Embedded:
     """Return the vectors of an `encode` folder.
 
+    Args:
+        folder: It.
+        facts: The encoder's.
+        texts: What must have been encoded; None for whatever was.
+
     Raises:
-        ArtifactError: If another encoder than the one with these facts made them.
+        ArtifactError: If another encoder than the one with these facts made them, or of other texts.
     """
     manifest = read_manifest(folder, _KIND, _VERSION)
     made_by = manifest["encoder"]
@@ -228,9 +246,13 @@ def read_encoded(folder: Path, facts: dict[str, Any]) -> Embedded:
         if made_by[fact] != facts[fact]:
             problem = f"was encoded by another model ({made_by['model']}): its {fact} differs; encode again"
             raise ArtifactError(folder, problem)
+    if texts is not None and manifest["texts_digest"] != digest_of(texts):
+        raise ArtifactError(folder, "was made from other texts; add --force to start anew")
     return Embedded(np.load(folder / "vectors.npy", mmap_mode="r"), manifest["cut_texts"])
 
 
-def where_is(model: str | Path) -> str:
-    """Return a model's name, or its folder as a path that also holds from elsewhere."""
+def where_is(model: str | Path | SentenceTransformer) -> str:
+    """Return a model's name, or its folder as a path that also holds from elsewhere, as far as an encoder knows."""
+    if isinstance(model, SentenceTransformer):
+        return str(getattr(transformer_of(model).config, "_name_or_path", "")) or "an encoder in memory"
     return str(Path(model).resolve()) if Path(model).is_dir() else str(model)

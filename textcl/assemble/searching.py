@@ -1,23 +1,20 @@
-"""Texts and an encoder → an index, and answers to questions in words."""
+"""An index and its encoder → answers to questions in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import check_file_target, check_target
-from textcl.assemble.encoding import read_encoded, where_is
-from textcl.corpus.documents import Texts, read_texts
+from textcl.artifacts import check_file_target
+from textcl.corpus.documents import read_texts
 from textcl.encoder.embed import Embedded, embed_texts
 from textcl.encoder.load import describe_encoder, load_encoder, prompt_of
 from textcl.errors import ConfigError
 from textcl.evaluation.runs import write_run
-from textcl.index.build import build_index as write_index
-from textcl.index.search import Hit, search, search_run
+from textcl.index.search import Hit, search, search_range, search_run
 from textcl.index.store import Index, open_index
 from textcl.progress import Progress, quiet
 
@@ -43,9 +40,38 @@ class Searcher:
         prompt = prompt_of(self.encoder, "query")
         return embed_texts(self.encoder, queries, prompt=prompt, progress=progress, description="encode queries")
 
-    def search(self, query: str, k: int = 10, *, at_least: float | None = None) -> list[Hit]:
-        """Return the best `k` documents for one question, best first, those below `at_least` left out."""
-        return search(self.index, self.embed([query]).vectors, k, at_least=at_least)[0]
+    def embed_documents(self, texts: Sequence[str], progress: Progress = quiet) -> Embedded:
+        """Return the vectors of documents, with the document prompt."""
+        prompt = prompt_of(self.encoder, "document")
+        return embed_texts(self.encoder, texts, prompt=prompt, progress=progress, description="encode documents")
+
+    def search(
+        self,
+        query: str,
+        k: int | None = 10,
+        *,
+        at_least: float | None = None,
+        filters: Mapping[str, object] | None = None,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """Return the best documents for one question, best first.
+
+        Args:
+            query: In words.
+            k: How many at most; None for all that score at least `at_least`.
+            at_least: The lowest score.
+            filters: Only documents whose metadata fields have these values.
+            exact: Search all vectors, whatever structure there is.
+
+        Raises:
+            ConfigError: If `k` and `at_least` are both None, or as `textcl.index.search.search`.
+        """
+        vectors = self.embed([query]).vectors
+        if k is not None:
+            return search(self.index, vectors, k, at_least=at_least, filters=filters, exact=exact)[0]
+        if at_least is None:
+            raise ConfigError("k", k, "a number of documents, or at_least, the lowest score")
+        return search_range(self.index, vectors[0], at_least, filters=filters)
 
 
 def open_searcher(folder: str | Path, model: str | Path | None = None) -> Searcher:
@@ -66,75 +92,6 @@ def open_searcher(folder: str | Path, model: str | Path | None = None) -> Search
     return Searcher(index, encoder, Path(folder))
 
 
-def build_index(
-    model: str | Path | SentenceTransformer,
-    source: str | Path | Texts,
-    *,
-    out: str | Path,
-    column: str | None = None,
-    limit: int | None = None,
-    force: bool = False,
-    progress: Progress = quiet,
-) -> Searcher:
-    """Embed the texts of `source` and write an exact index of them; return it open, with its encoder.
-
-    Args:
-        model: A model's folder or name, or a loaded encoder.
-        source: What `read_texts` reads, texts already read, or the folder of an `encode` by the same model.
-        out: The index folder.
-        column: The column of texts, where the source has several.
-        limit: Read only the first rows.
-        force: Replace an index at `out`.
-        progress: Told of texts encoded and vectors added.
-
-    Raises:
-        ConfigError: If `out` exists, or `limit` is given for the folder of an `encode`.
-        DataError: If the source is at fault.
-        ArtifactError: If an `encode` folder was made by another model.
-    """
-    target = Path(out)
-    check_target(target, force=force)
-    encoded = isinstance(source, str | Path) and (Path(source) / "vectors.npy").is_file()
-    for name, value in (("limit", limit), ("column", column)):
-        if encoded and value is not None:
-            raise ConfigError(
-                name, problem=f"{source} holds vectors, which are taken whole; give {name} to textcl encode"
-            )
-    # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
-    texts = (
-        source
-        if isinstance(source, Texts)
-        else read_texts(Path(source) / "texts.jsonl", allow_empty=True)
-        if encoded
-        else read_texts(source, column=column, limit=limit)
-    )
-    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
-    facts = describe_encoder(encoder, where_is(model) if isinstance(model, str | Path) else _folder_of(encoder))
-    if encoded:
-        embedded = read_encoded(Path(str(source)), facts)
-    else:
-        embedded = embed_texts(
-            encoder, texts.texts, prompt=facts["document_prompt"], progress=progress, description="encode documents"
-        )
-    index = write_index(
-        target,
-        vectors=embedded.vectors,
-        ids=texts.ids,
-        texts=texts.texts,
-        encoder=facts,
-        force=force,
-        progress=progress,
-    )
-    cut = embedded.cut_texts
-    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts.ids)} documents",) if cut else ()
-    return Searcher(index, encoder, target, notes)
-
-
-def _folder_of(encoder: SentenceTransformer) -> str:
-    """Return where a loaded encoder came from, as far as it knows."""
-    return str(getattr(cast(Any, encoder[0]).auto_model.config, "_name_or_path", "")) or "an encoder in memory"
-
-
 def search_file(
     searcher: Searcher,
     queries: Path,
@@ -142,6 +99,8 @@ def search_file(
     *,
     k: int = 10,
     at_least: float | None = None,
+    filters: Mapping[str, object] | None = None,
+    exact: bool = False,
     progress: Progress = quiet,
 ) -> int:
     """Answer a file of queries as a TREC run file; return how many were asked.
@@ -150,7 +109,9 @@ def search_file(
     """
     check_file_target(run, field="run")
     asked = read_texts(queries)
-    answers = search_run(searcher.index, searcher.embed(asked.texts, progress).vectors, asked.ids, k)
+    answers = search_run(
+        searcher.index, searcher.embed(asked.texts, progress).vectors, asked.ids, k, filters=filters, exact=exact
+    )
     if at_least is not None:
         answers = {name: [hit for hit in ranking if hit[1] >= at_least] for name, ranking in answers.items()}
     write_run(run, answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 import traceback
@@ -16,6 +17,7 @@ from textcl.errors import PromiseError, TextclError
 # typer carries click's UsageError with it, without a public name; BadParameter is its child.
 _Usage = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DONE, GATE, WRONG_INPUT, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
@@ -57,12 +59,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         return DONE
-    except Exception:
-        traceback.print_exc()
-        return _fault("this is a bug in textcl: please report it with the lines above and the command", BUG)
+    except Exception as error:
+        return _unexpected(error)
     if returned == INTERRUPTED:  # typer makes this of Ctrl-C, without a word
         return _fault("interrupted", INTERRUPTED)
     return returned if isinstance(returned, int) else DONE
+
+
+def _unexpected(error: Exception) -> int:
+    """Say that a disk is full, or that there is a bug."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = error.filename or "the disk"
+        return _fault(f"{where}: {error.strerror}; make room, and run the command again", WRONG_INPUT)
+    traceback.print_exception(error)
+    return _fault("this is a bug in textcl: please report it with the lines above and the command", BUG)
 
 
 def _fault(error: object, code: int) -> int:

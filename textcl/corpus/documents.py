@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from textcl.corpus.beir_files import corpus_file, is_collection
 from textcl.corpus.formats import TEXT_COLUMN
@@ -25,11 +26,20 @@ from textcl.errors import DataError
 
 @dataclass(frozen=True)
 class Texts:
-    """N texts with their ids, all different, in the order of `source`."""
+    """N texts with their ids, all different, and their metadata if asked for, in the order of `source`."""
 
     ids: list[str]
     texts: list[str]
     source: str
+    metadata: list[dict[str, Any]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def blocks(self, rows: int) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield ids and texts of so many rows at a time."""
+        for start in range(0, len(self.ids), rows):
+            yield self.ids[start : start + rows], self.texts[start : start + rows]
 
 
 @dataclass(frozen=True)

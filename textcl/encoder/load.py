@@ -107,6 +107,11 @@ def linear_widths(model: str | Path) -> tuple[int, int]:
             config = AutoConfig.from_pretrained(_locate(str(model)), trust_remote_code=False)
     except (TextclError, OSError, ValueError):
         return 384, 1536
+    return widths_of(config)
+
+
+def widths_of(config: Any) -> tuple[int, int]:  # noqa: ANN401 (every family has a class of its own)
+    """Return the width of tokens and that of the layers between, as a configuration has them."""
     width = getattr(config, "hidden_size", 384)
     return width, getattr(config, "intermediate_size", 4 * width)
 

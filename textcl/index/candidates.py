@@ -64,6 +64,12 @@ def _propose(
     settings: SearchSettings,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return (Q, fetch) rows of the index, -1 for none, and their scores, -inf there."""
+    if len(queries) == 1 and (threads := faiss.omp_get_max_threads()) > 1:
+        faiss.omp_set_num_threads(1)  # of this thread alone: waking others costs more than one query
+        try:
+            return _propose(shard, start, queries, fetch, mask, settings)
+        finally:
+            faiss.omp_set_num_threads(threads)
     fetch = min(fetch, shard.rows)
     allowed = np.packbits(mask, bitorder="little") if mask is not None else None
     if shard.structure is not None:

@@ -67,6 +67,8 @@ class Family:
         code_bytes: A vector in the search structure, without links and FAISS's own number of it.
         is_lossless: The structure scores with the float vectors themselves.
         keeps_vectors: The structure holds the float vectors a second time.
+        inner_dimension: Of the vectors after a transformation, where there is one.
+        transform_bytes: Of the matrices of that.
         is_packed: Codes lie in blocks of 32, which FAISS reads into memory whole.
         fewest_training_rows: FAISS refuses to train on fewer.
     """
@@ -79,6 +81,8 @@ class Family:
     code_bytes: float = 0
     is_lossless: bool = True
     keeps_vectors: bool = False
+    inner_dimension: int = 0
+    transform_bytes: int = 0
     is_packed: bool = False
     fewest_training_rows: int = 0
 
@@ -96,7 +100,8 @@ class Family:
         # offset of 8 bytes and a level of 4 (FAISS, HNSW.h).
         each += _graph_bytes(self.links) if self.links else 0
         each += 8 if self.cells else 0
-        fixed = self.cells * (4 * self.dimension + 8 + (_graph_bytes(self.cell_links) if self.cell_links else 0))
+        fixed = self.transform_bytes
+        fixed += self.cells * (4 * self.inner_dimension + 8 + (_graph_bytes(self.cell_links) if self.cell_links else 0))
         fixed += self.cells * 16 * self.code_bytes if self.is_packed else 0  # the last block of a list is half full
         return int(rows * each + fixed)
 
@@ -147,6 +152,9 @@ def family_of(factory: str, dimension: int) -> Family:
         code_bytes=_code_bytes(inner) if not shares_vectors else 0,
         is_lossless=is_plain and isinstance(inner, faiss.IndexHNSWFlat | faiss.IndexIVFFlat),
         keeps_vectors=is_plain and isinstance(inner, faiss.IndexIVFFlat),
+        inner_dimension=int(inner.d),
+        # A PCA keeps all of its components beside those it uses.
+        transform_bytes=0 if is_plain else 4 * dimension * (int(inner.d) + ("PCA" in factory) * dimension),
         is_packed=isinstance(inner, faiss.IndexIVFFastScan),
         fewest_training_rows=_fewest_training_rows(inner, cells),
     )  # fmt: skip

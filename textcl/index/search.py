@@ -183,17 +183,25 @@ def neighbours(
         exact = exact or allowed < index.manifest["filter_from"] * index.rows
     if exact or index.family.is_flat:
         return exact_neighbours(index, queries, lengths, k, masks)
-    return _approximate(index, queries, lengths, k, masks, settings or index.settings)
+    return neighbours_among(index, queries, k, masks, settings or index.settings)
 
 
-def _approximate(
+def neighbours_among(
     index: Index,
     queries: NDArray[np.float32],
-    lengths: NDArray[np.float64],
     k: int,
     masks: Sequence[NDArray[np.bool_] | None],
     settings: SearchSettings,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return what the search structures find among marked rows, (Q, k) rows and scores, in the canonical order.
+
+    Args:
+        index: An open index with a structure.
+        queries: (Q, D) float32, checked, contiguous.
+        k: Documents a query, no more than may be found.
+        masks: For each shard which rows may be found, None for all.
+        settings: How widely to look.
+    """
     best_rows = np.empty((len(queries), k), dtype=np.int64)
     best_scores = np.empty((len(queries), k), dtype=np.float32)
     fetch = min(int(np.ceil(k * settings.rerank)), index.rows)
@@ -204,7 +212,7 @@ def _approximate(
         best_rows[block], best_scores[block] = rows, scores
         if len(short):
             again = start + short
-            exact = exact_neighbours(index, queries[again], lengths[again], k, masks)
+            exact = exact_neighbours(index, queries[again], lengths_of(queries[again]), k, masks)
             best_rows[again], best_scores[again] = exact
     return best_rows, best_scores
 

@@ -83,7 +83,18 @@ def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tupl
 
 
 def write_documents(folder: Path, documents: Documents) -> None:
-    """Write everything of a shard but vectors and search structure."""
+    """Write everything of a shard but vectors and search structure; ArtifactError where the disk takes no more."""
+    try:
+        _write_names(folder, documents)
+    except sqlite3.OperationalError as error:
+        raise ArtifactError(folder / DOCUMENTS_FILE, f"cannot be written: {error}; make room") from error
+    if documents.texts is not None or documents.metadata is not None:
+        _write_texts(folder / TEXTS_FILE, documents)
+    if documents.passages is not None:
+        np.save(folder / PASSAGES_FILE, documents.passages)
+
+
+def _write_names(folder: Path, documents: Documents) -> None:
     with closing(sqlite3.connect(folder / DOCUMENTS_FILE)) as database, database:
         database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL)")
         database.executemany("INSERT INTO documents VALUES (?, ?)", enumerate(documents.ids))
@@ -101,10 +112,6 @@ def write_documents(folder: Path, documents: Documents) -> None:
                     if value is not None
                 ),
             )
-    if documents.texts is not None or documents.metadata is not None:
-        _write_texts(folder / TEXTS_FILE, documents)
-    if documents.passages is not None:
-        np.save(folder / PASSAGES_FILE, documents.passages)
 
 
 def in_words(value: object) -> str:

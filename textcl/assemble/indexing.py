@@ -1,0 +1,325 @@
+"""Texts and an encoder → an index: planned, built, tuned and checked; and how it changes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from textcl.assemble.encoding import encode, read_encoded, where_is
+from textcl.assemble.searching import Searcher, open_searcher
+from textcl.corpus.documents import Texts, read_texts
+from textcl.encoder.embed import Embedded
+from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.errors import ArtifactError, ConfigError, DataError
+from textcl.index import update
+from textcl.index.build import build_index as write_index
+from textcl.index.grow import training_rows
+from textcl.index.plan import plan_index
+from textcl.index.shards import Documents
+from textcl.index.store import Index, commit, open_index, writing
+from textcl.index.tune import FEWEST_QUERIES, tune
+from textcl.progress import Progress, Say, quiet, silent
+from textcl.randomness import permutation, stream
+from textcl.unfinished import check_resumable, is_waiting
+
+_PSEUDO_QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an index must reach.
+
+    Args:
+        recall: The share of the exact answers that is to be found; None for exact search.
+        at: Of how many.
+        max_memory: Bytes that a busy search may touch; None for no limit.
+        expected_queries: How many will be asked in all; None for many.
+        needs: Of `textcl.index.plan.NEEDS`.
+        factory: A FAISS factory string; None for the planner's.
+        queries: A file of queries to tune with; None for some made from the corpus.
+    """
+
+    recall: float | None = None
+    at: int = 10
+    max_memory: int | None = None
+    expected_queries: int | None = None
+    needs: Collection[str] = ()
+    factory: str | None = None
+    queries: str | Path | None = None
+
+
+def build_index(
+    model: str | Path | SentenceTransformer,
+    source: str | Path | Texts,
+    *,
+    out: str | Path,
+    column: str | None = None,
+    limit: int | None = None,
+    target: Target | None = None,
+    recall: float | None = None,
+    at: int = 10,
+    seed: int = 0,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> Searcher:
+    """Embed the texts of `source` and write an index of them; return it open, with its encoder.
+
+    Args:
+        model: A model's folder or name, or a loaded encoder.
+        source: What `read_texts` reads, texts already read, or the folder of an `encode` by the same model.
+        out: The index folder. What is encoded waits beside it until the index stands.
+        column: The column of texts, where the source has several.
+        limit: Read only the first rows.
+        target: What the index must reach; None for `recall` at `at`.
+        recall: The share of the exact answers that is to be found; None for exact search.
+        at: Of how many.
+        seed: Of whatever is drawn at random.
+        resume: Go on with what an interrupted build of the same left.
+        force: Replace an index at `out`, and what an interrupted build left.
+        progress: Told of texts encoded, rows added, settings tried.
+        say: Told what a user should know: what was chosen and why, what was cut, what was reached.
+
+    Returns:
+        The index. Its manifest's `promise` says whether the target was reached.
+
+    Raises:
+        ConfigError: If `out` exists, a setting is out of range, or nothing fits into the memory.
+        DataError: If the source or the queries are at fault.
+        ArtifactError: If an `encode` folder was made by another model, or there is nothing to go on with.
+    """
+    wanted = target or Target(recall=recall, at=at)
+    folder = Path(out)
+    vectors_folder = folder.with_name(f".{folder.name}.vectors")
+    _check_out(folder, vectors_folder, resume=resume, force=force)
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    facts = describe_encoder(encoder, where_is(model))
+    texts, encoded = _read(source, column, limit)
+    if encoded is not None:
+        embedded = read_encoded(encoded, facts)
+    else:
+        embedded = _encoded(encoder, texts, vectors_folder, facts, resume, force, progress, say)
+    planned = plan_index(
+        len(texts), int(facts["dimension"]), recall=wanted.recall, max_memory=wanted.max_memory,
+        queries=wanted.expected_queries, needs=wanted.needs, factory=wanted.factory,
+    )  # fmt: skip
+    for reason in planned.reasons:
+        say(reason)
+    index = write_index(
+        folder,
+        vectors=embedded.vectors,
+        ids=texts.ids,
+        texts=texts.texts,
+        metadata=texts.metadata,
+        encoder=facts,
+        factory=planned.family.factory,
+        seed=seed,
+        resume=resume and is_waiting(folder),
+        force=force,
+        progress=progress,
+    )
+    shutil.rmtree(vectors_folder, ignore_errors=True)
+    cut = embedded.cut_texts
+    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents",) if cut else ()
+    searcher = Searcher(index, encoder, folder, notes)
+    if index.family.is_flat and wanted.queries is None:
+        return searcher
+    return tune_index(
+        searcher, recall=wanted.recall or 1.0, at=wanted.at, queries=wanted.queries, seed=seed, progress=progress,
+        say=say,
+    )  # fmt: skip
+
+
+def _check_out(folder: Path, vectors_folder: Path, *, resume: bool, force: bool) -> None:
+    waits = vectors_folder.is_dir() or is_waiting(vectors_folder) or is_waiting(folder)
+    if resume and not waits:
+        raise ArtifactError(folder, "there is nothing to continue here; start it without --resume")
+    if waits and not resume and not force:
+        problem = f"an unfinished {folder} waits; add --resume to go on with it, or --force to start anew"
+        raise ConfigError("out", problem=problem)
+    check_resumable(folder, resume=resume and is_waiting(folder), force=force)
+
+
+def _read(source: str | Path | Texts, column: str | None, limit: int | None) -> tuple[Texts, Path | None]:
+    """Return the texts of a source, and the folder of their vectors where it is that of an `encode`."""
+    if isinstance(source, Texts):
+        return source, None
+    if not (Path(source) / "vectors.npy").is_file():
+        return read_texts(source, column=column, limit=limit), None
+    for name, value in (("limit", limit), ("column", column)):
+        if value is not None:
+            problem = f"{source} holds vectors, which are taken whole; give {name} to textcl encode"
+            raise ConfigError(name, problem=problem)
+    # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
+    return read_texts(Path(source) / "texts.jsonl", allow_empty=True), Path(source)
+
+
+def _encoded(
+    encoder: SentenceTransformer,
+    texts: Texts,
+    folder: Path,
+    facts: dict[str, Any],
+    resume: bool,
+    force: bool,
+    progress: Progress,
+    say: Say,
+) -> Embedded:
+    """Return the vectors of texts, kept in `folder` until the index stands."""
+    if not (resume and folder.is_dir()):
+        goes_on = resume and is_waiting(folder)
+        encode(encoder, texts, out=folder, resume=goes_on, force=force and not goes_on, progress=progress, say=say)
+    return read_encoded(folder, facts, texts)
+
+
+def tune_index(
+    index: str | Path | Searcher,
+    *,
+    recall: float,
+    at: int = 10,
+    queries: str | Path | Sequence[str] | None = None,
+    model: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress = quiet,
+    say: Say = silent,
+) -> Searcher:
+    """Choose the fastest search settings that reach a recall, check them on other queries, and keep them in the index.
+
+    Args:
+        index: An index folder, or one that is open; that one is closed.
+        recall: The share of the exact answers that is to be found, in (0, 1].
+        at: Of how many.
+        queries: A file of queries, or some; None for parts of documents, which do not find themselves.
+        model: Where the encoder is now; None for where it was.
+        seed: Of whatever is drawn at random.
+        progress: Told of settings tried.
+        say: Told what was reached.
+
+    Returns:
+        The index, open; its manifest's `promise` says whether the target was reached.
+
+    Raises:
+        ConfigError: If a setting is out of range, or another process is writing the index.
+        DataError: If there are too few queries.
+        ArtifactError: If the index is damaged, or was made by another encoder.
+    """
+    searcher = index if isinstance(index, Searcher) else open_searcher(index, model)
+    folder = searcher.folder
+    asked, own, kind = _questions(searcher, queries, seed)
+    if asked is not None:
+        vectors = searcher.embed(asked, progress).vectors
+    else:
+        assert own is not None
+        vectors = searcher.index.vectors_of(own)
+    with writing(folder) as now:
+        if now.manifest["generation"] != searcher.index.manifest["generation"]:
+            raise ConfigError("index", problem=f"{folder} was changed meanwhile; tune it again")
+        found = tune(now, vectors, recall=recall, at=at, kind=kind, own=own, seed=seed, progress=progress)
+        commit(now, found.facts())
+    searcher.index.close()
+    promise = found.promise
+    say(
+        f"recall at {promise['at']}: {promise['measured']:.4f} ({promise['low']:.4f} to {promise['high']:.4f}) on "
+        f"{promise['checked_on']} {kind}, target {recall}"
+    )
+    return Searcher(open_index(folder), searcher.encoder, folder, searcher.notes)
+
+
+def _questions(
+    searcher: Searcher, queries: str | Path | Sequence[str] | None, seed: int
+) -> tuple[Sequence[str] | None, NDArray[np.int64] | None, str]:
+    """Return queries in words, None where documents themselves ask; the rows they are made from; what they are."""
+    if queries is not None:
+        given = read_texts(queries).texts if isinstance(queries, str | Path) else queries
+        return given, None, "given queries"
+    rows = _unseen_rows(searcher.index, seed)
+    if not searcher.index.manifest["texts"]:
+        return None, rows, "documents asking for others"
+    draw = stream("pseudo-queries", seed)
+    texts = [_part_of(text or "", draw) for text in searcher.index.texts_of(rows)]
+    return texts, rows, "parts of documents asking for others"
+
+
+def _unseen_rows(index: Index, seed: int) -> NDArray[np.int64]:
+    """Return rows at random that can be found and that no cells were learnt from, as far as there are such."""
+    live = np.ones(index.rows, dtype=np.bool_)
+    for start, mask in zip(index.starts, index.live, strict=False):
+        if mask is not None:
+            live[start : start + len(mask)] = mask
+    unseen = live.copy()
+    if not index.family.is_flat:
+        unseen[training_rows(index.family, index.shards[0].rows, int(index.manifest["seed"]))] = False
+    if unseen.sum() < 2 * FEWEST_QUERIES:
+        unseen = live
+    rows = permutation(index.rows, "pseudo-queries", seed)
+    return rows[unseen[rows]][:_PSEUDO_QUERIES]
+
+
+def _part_of(text: str, draw: random.Random) -> str:
+    """Return a third to two thirds of a text's words, side by side; all of them where they are few."""
+    words = text.split()
+    count = max(3, round(len(words) * draw.uniform(1 / 3, 2 / 3)))
+    start = draw.randint(0, max(0, len(words) - count))
+    return " ".join(words[start : start + count]) or text
+
+
+def add_texts(
+    folder: str | Path,
+    source: str | Path | Texts,
+    *,
+    column: str | None = None,
+    limit: int | None = None,
+    replace: bool = False,
+    model: str | Path | None = None,
+    progress: Progress = quiet,
+) -> tuple[int, int]:
+    """Embed texts and add them to an index; return how many documents were added, and how many of them replaced others.
+
+    Args:
+        folder: The index folder.
+        source: What `read_texts` reads, or texts already read, or the folder of an `encode` by the same model.
+        column: The column of texts, where the source has several.
+        limit: Read only the first rows.
+        replace: A document whose id is there takes its place; without it that is an error.
+        model: Where the encoder is now; None for where it was.
+        progress: Told of texts encoded and rows added.
+
+    Raises:
+        ConfigError, DataError, ArtifactError: As `textcl.index.update.add` and `open_searcher`.
+    """
+    texts, encoded = _read(source, column, limit)
+    searcher = open_searcher(folder, model)
+    with searcher.index as index:
+        if not replace and (old := index.places_of(texts.ids)):
+            one = next(name for name in texts.ids if name in old)
+            problem = f"{len(old)} documents are in the index already, the first {one!r}; add --replace to replace them"
+            raise DataError(problem, folder)
+        facts = describe_encoder(searcher.encoder, index.manifest["encoder"]["model"])
+        keeps_texts = bool(index.manifest["texts"])
+    vectors = (
+        read_encoded(encoded, facts).vectors
+        if encoded is not None
+        else searcher.embed_documents(texts.texts, progress).vectors
+    )
+    documents = Documents(texts.ids, texts.texts if keeps_texts else None, texts.metadata)
+    replaced = update.add(Path(folder), vectors=vectors, documents=documents, replace=replace, progress=progress)
+    return len(texts), replaced
+
+
+def filters_of(words: Sequence[str]) -> Mapping[str, object]:
+    """Return `field=value` words as a mapping; ConfigError if one is none."""
+    found: dict[str, object] = {}
+    for word in words:
+        field, equals, value = word.partition("=")
+        if not equals or not field:
+            raise ConfigError("filter", word, "field=value")
+        found[field] = value
+    return found
