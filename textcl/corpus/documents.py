@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from textcl.corpus.beir_files import corpus_file, is_collection
 from textcl.corpus.formats import TEXT_COLUMN
+from textcl.corpus.metadata import Scalar, iterate_metadata
 from textcl.corpus.readers import (
     ID_COLUMNS,
     Records,
@@ -26,12 +26,19 @@ from textcl.errors import DataError
 
 @dataclass(frozen=True)
 class Texts:
-    """N texts with their ids, all different, and their metadata if asked for, in the order of `source`."""
+    """N texts with their ids, all different, in the order of `source`.
+
+    Args:
+        ids: N ids.
+        texts: N texts.
+        source: As it was asked for.
+        metadata: Field → value for each text, N of them; None where no field was asked for.
+    """
 
     ids: list[str]
     texts: list[str]
     source: str
-    metadata: list[dict[str, Any]] | None = None
+    metadata: list[dict[str, Scalar]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,12 +58,14 @@ class TextStream:
         column: The column of texts; None for title and text joined by one space, as BEIR folders have them.
         source: As it was asked for.
         allow_empty: Take a row whose `column` is empty.
+        fields: Columns that come along with the texts; None for none.
     """
 
     records: Records
     column: str | None
     source: str
     allow_empty: bool = False
+    fields: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,6 +85,10 @@ class TextStream:
         titles = iterate_texts(self.records, "title", allow_empty=True)
         return (f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True))
 
+    def metadata(self) -> Iterator[dict[str, Scalar]]:
+        """Yield field → value of each text; without fields nothing is in it."""
+        return iterate_metadata(self.records, self.fields or ())
+
     def blocks(self, rows: int) -> Iterator[tuple[list[str], list[str]]]:
         """Yield ids and texts of so many rows at a time."""
         ids, texts = self.ids(), self.texts()
@@ -83,19 +96,28 @@ class TextStream:
             yield list(islice(ids, len(block))), block
 
 
-def open_texts(source: str | Path, *, column: str | None = None, limit: int | None = None) -> TextStream:
+def open_texts(
+    source: str | Path,
+    *,
+    column: str | None = None,
+    limit: int | None = None,
+    fields: Sequence[str] | None = None,
+) -> TextStream:
     """Open what `read_texts` reads, all of it checked.
 
     Args:
         source: As `read_texts` has it.
         column: Likewise.
         limit: Likewise.
+        fields: Likewise.
 
     Raises:
         DataError: Likewise.
     """
-    made = _stream(source, column, limit, None)
+    made = replace(_stream(source, column, limit, None), fields=None if fields is None else tuple(fields))
     deque(made.texts(), maxlen=0)  # a text that is wrong is found before long work starts
+    if fields is not None:
+        deque(made.metadata(), maxlen=0)
     return made
 
 
@@ -106,6 +128,7 @@ def read_texts(
     limit: int | None = None,
     cache: Path | None = None,
     allow_empty: bool = False,
+    fields: Sequence[str] | None = None,
 ) -> Texts:
     """Read documents from a BEIR folder (its corpus) or from anything that `read_records` reads.
 
@@ -116,12 +139,16 @@ def read_texts(
         limit: Read only the first rows; None for all.
         cache: Folder for the Arrow copy, as in `read_records`.
         allow_empty: Take empty texts from other sources than BEIR folders too.
+        fields: Columns that come along as `metadata`, as `iterate_metadata` reads them; in a BEIR folder those of its
+            corpus. None leaves it None.
 
     Raises:
-        DataError: As `read_records`, `column_texts` and `ids` raise it; or if a folder is no BEIR folder.
+        DataError: As `read_records`, `column_texts`, `ids` and `iterate_metadata` raise it; or if a folder is no BEIR
+            folder.
     """
     made = replace(_stream(source, column, limit, cache), allow_empty=allow_empty)
-    return Texts(list(made.ids()), list(made.texts()), made.source)
+    metadata = None if fields is None else list(iterate_metadata(made.records, fields))
+    return Texts(list(made.ids()), list(made.texts()), made.source, metadata)
 
 
 def _stream(source: str | Path, column: str | None, limit: int | None, cache: Path | None) -> TextStream:

@@ -196,7 +196,7 @@ def iterate_texts(records: Records, column: str, *, allow_empty: bool = False) -
     """Yield what `column_texts` returns, and raise what it raises, in constant memory."""
     check_column(records, column)
     _check_kinds(records, column)
-    for row, value in enumerate(_values(records, column)):
+    for row, value in enumerate(iterate_values(records, column)):
         if value is not None and not isinstance(value, str):
             problem = f"column {column!r} holds a value of type {type(value).__name__} here; expected a text"
             raise records.fault(problem, row)
@@ -216,7 +216,8 @@ def _check_kinds(records: Records, column: str) -> None:
         raise DataError(f"column {column!r} holds a {name} here; expected a text", records.source, line)
 
 
-def _values(records: Records, column: str) -> Iterator[object]:
+def iterate_values(records: Records, column: str) -> Iterator[object]:
+    """Yield the values of a column that exists, as Python has them, in constant memory."""
     if len(records) == 0:
         return
     for table in records.dataset.select_columns([column]).with_format("arrow").iter(batch_size=_BATCH_ROWS):
@@ -243,7 +244,7 @@ def iterate_ids(records: Records) -> Iterator[str]:
     if column is None:
         yield from map(str, range(len(records)))
         return
-    for row, value in enumerate(_values(records, column)):
+    for row, value in enumerate(iterate_values(records, column)):
         name = "" if value is None else str(value)
         if not name.strip():
             raise records.fault(f"no value in column {column!r}; every row needs an id", row)

@@ -170,7 +170,7 @@ def token_chunks(
     marks: bool = True,
 ) -> Iterator[TokenRows]:
     """Yield what `tokenise` returns, some thousand texts at a time."""
-    encode = partial(_encode, tokenizer, places=marks or prompt != "")
+    encode = partial(with_encodings, tokenizer, places=marks or prompt != "")
     chunks = ([prompt + text for text in texts[at : at + _CHUNK_TEXTS]] for at in range(0, len(texts), _CHUNK_TEXTS))
     with progress("tokenise", len(texts)) as advance:
         for chunk, encodings in ahead(encode, chunks, "tokenise"):
@@ -183,10 +183,13 @@ def no_rows() -> TokenRows:
     return TokenRows(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.uint8))
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], *, places: bool) -> tuple[list[str], list[Encoding]]:
-    """Return the texts and their encodings, on all cores; without `places` nobody finds out where tokens stand.
+def with_encodings(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], *, places: bool
+) -> tuple[list[str], list[Encoding]]:
+    """Return the texts and their encodings, whole and without special tokens, made on all cores.
 
-    The backend is asked itself: what transformers makes of its answer costs as much as the answer.
+    Without `places` nobody finds out where tokens stand, and it takes less time. The backend is asked itself: what
+    transformers makes of its answer costs as much as the answer.
     """
     backend = cast(Any, tokenizer).backend_tokenizer
     if backend.truncation is not None:  # whatever the last caller set
