@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,31 @@ from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.encoding import encode, read_encoded, where_is
 from textcl.assemble.searching import Searcher, open_searcher
+from textcl.assemble.tuning import tune_index
 from textcl.corpus.documents import Texts, read_texts
+from textcl.corpus.passages import passages_of
 from textcl.encoder.embed import Embedded
-from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.encoder.load import describe_encoder, load_encoder, prompt_of, tokenizer_of
 from textcl.errors import ArtifactError, ConfigError, DataError
 from textcl.index import update
 from textcl.index.build import build_index as write_index
-from textcl.index.grow import training_rows
 from textcl.index.plan import plan_index
 from textcl.index.shards import Documents
-from textcl.index.store import Index, commit, open_index, writing
-from textcl.index.tune import FEWEST_QUERIES, tune
 from textcl.progress import Progress, Say, quiet, silent
-from textcl.randomness import permutation, stream
 from textcl.unfinished import check_resumable, is_waiting
 
-_PSEUDO_QUERIES = 1000
+
+@dataclass(frozen=True)
+class Passages:
+    """How documents longer than an encoder's limit are cut.
+
+    Args:
+        tokens: Most tokens of a passage, special tokens and prompt counted; None for the encoder's limit.
+        overlap: Most tokens that two neighbours share.
+    """
+
+    tokens: int | None = None
+    overlap: int = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ def build_index(
     out: str | Path,
     column: str | None = None,
     limit: int | None = None,
+    fields: Sequence[str] = (),
+    passages: Passages | None = None,
     target: Target | None = None,
     recall: float | None = None,
     at: int = 10,
@@ -80,6 +90,8 @@ def build_index(
         out: The index folder. What is encoded waits beside it until the index stands.
         column: The column of texts, where the source has several.
         limit: Read only the first rows.
+        fields: Columns that hits come back with and filters ask for.
+        passages: Cut longer documents into these; None to embed the beginning of each alone.
         target: What the index must reach; None for `recall` at `at`.
         recall: The share of the exact answers that is to be found; None for exact search.
         at: Of how many.
@@ -103,13 +115,16 @@ def build_index(
     _check_out(folder, vectors_folder, resume=resume, force=force)
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, where_is(model))
-    texts, encoded = _read(source, column, limit)
+    texts, encoded = _read(source, column, limit, fields)
+    if encoded is not None and passages is not None:
+        raise ConfigError("passages", problem=f"{source} holds vectors of whole texts; give the texts themselves")
+    rows, spans = _rows_of(texts, encoder, passages)
     if encoded is not None:
         embedded = read_encoded(encoded, facts)
     else:
-        embedded = _encoded(encoder, texts, vectors_folder, facts, resume, force, progress, say)
+        embedded = _encoded(encoder, rows, vectors_folder, facts, resume, force, progress, say)
     planned = plan_index(
-        len(texts), int(facts["dimension"]), recall=wanted.recall, max_memory=wanted.max_memory,
+        len(rows), int(facts["dimension"]), recall=wanted.recall, max_memory=wanted.max_memory,
         queries=wanted.expected_queries, needs=wanted.needs, factory=wanted.factory,
     )  # fmt: skip
     for reason in planned.reasons:
@@ -120,6 +135,8 @@ def build_index(
         ids=texts.ids,
         texts=texts.texts,
         metadata=texts.metadata,
+        passages=spans,
+        cutting=asdict(passages) if passages is not None else None,
         encoder=facts,
         factory=planned.family.factory,
         seed=seed,
@@ -129,7 +146,7 @@ def build_index(
     )
     shutil.rmtree(vectors_folder, ignore_errors=True)
     cut = embedded.cut_texts
-    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents",) if cut else ()
+    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents; passages keep all",) if cut else ()
     searcher = Searcher(index, encoder, folder, notes)
     if index.family.is_flat and wanted.queries is None:
         return searcher
@@ -149,18 +166,41 @@ def _check_out(folder: Path, vectors_folder: Path, *, resume: bool, force: bool)
     check_resumable(folder, resume=resume and is_waiting(folder), force=force)
 
 
-def _read(source: str | Path | Texts, column: str | None, limit: int | None) -> tuple[Texts, Path | None]:
+def _read(
+    source: str | Path | Texts, column: str | None, limit: int | None, fields: Sequence[str]
+) -> tuple[Texts, Path | None]:
     """Return the texts of a source, and the folder of their vectors where it is that of an `encode`."""
     if isinstance(source, Texts):
         return source, None
     if not (Path(source) / "vectors.npy").is_file():
-        return read_texts(source, column=column, limit=limit), None
-    for name, value in (("limit", limit), ("column", column)):
+        return read_texts(source, column=column, limit=limit, fields=fields or None), None
+    for name, value in (("limit", limit), ("column", column), ("fields", fields or None)):
         if value is not None:
             problem = f"{source} holds vectors, which are taken whole; give {name} to textcl encode"
             raise ConfigError(name, problem=problem)
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     return read_texts(Path(source) / "texts.jsonl", allow_empty=True), Path(source)
+
+
+def _rows_of(
+    texts: Texts, encoder: SentenceTransformer, passages: Passages | None
+) -> tuple[Texts, NDArray[np.int64] | None]:
+    """Return what is embedded, and which passage of which document each is; None where each is a document."""
+    if passages is None:
+        return texts, None
+    limit = passages.tokens or encoder.max_seq_length
+    if limit is None:
+        raise ConfigError("passages", problem="the encoder has no limit; say how many tokens a passage has at most")
+    spans = passages_of(
+        texts.texts,
+        tokenizer_of(encoder),
+        tokens=limit,
+        overlap=passages.overlap,
+        prompt=prompt_of(encoder, "document"),
+    )
+    rows = [(number, start, end) for number, some in enumerate(spans) for start, end in some]
+    parts = [texts.texts[number][start:end] for number, start, end in rows]
+    return Texts([str(row) for row in range(len(rows))], parts, texts.source), np.array(rows, dtype=np.int64)
 
 
 def _encoded(
@@ -178,97 +218,6 @@ def _encoded(
         goes_on = resume and is_waiting(folder)
         encode(encoder, texts, out=folder, resume=goes_on, force=force and not goes_on, progress=progress, say=say)
     return read_encoded(folder, facts, texts)
-
-
-def tune_index(
-    index: str | Path | Searcher,
-    *,
-    recall: float,
-    at: int = 10,
-    queries: str | Path | Sequence[str] | None = None,
-    model: str | Path | None = None,
-    seed: int = 0,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> Searcher:
-    """Choose the fastest search settings that reach a recall, check them on other queries, and keep them in the index.
-
-    Args:
-        index: An index folder, or one that is open; that one is closed.
-        recall: The share of the exact answers that is to be found, in (0, 1].
-        at: Of how many.
-        queries: A file of queries, or some; None for parts of documents, which do not find themselves.
-        model: Where the encoder is now; None for where it was.
-        seed: Of whatever is drawn at random.
-        progress: Told of settings tried.
-        say: Told what was reached.
-
-    Returns:
-        The index, open; its manifest's `promise` says whether the target was reached.
-
-    Raises:
-        ConfigError: If a setting is out of range, or another process is writing the index.
-        DataError: If there are too few queries.
-        ArtifactError: If the index is damaged, or was made by another encoder.
-    """
-    searcher = index if isinstance(index, Searcher) else open_searcher(index, model)
-    folder = searcher.folder
-    asked, own, kind = _questions(searcher, queries, seed)
-    if asked is not None:
-        vectors = searcher.embed(asked, progress).vectors
-    else:
-        assert own is not None
-        vectors = searcher.index.vectors_of(own)
-    with writing(folder) as now:
-        if now.manifest["generation"] != searcher.index.manifest["generation"]:
-            raise ConfigError("index", problem=f"{folder} was changed meanwhile; tune it again")
-        found = tune(now, vectors, recall=recall, at=at, kind=kind, own=own, seed=seed, progress=progress)
-        commit(now, found.facts())
-    searcher.index.close()
-    promise = found.promise
-    say(
-        f"recall at {promise['at']}: {promise['measured']:.4f} ({promise['low']:.4f} to {promise['high']:.4f}) on "
-        f"{promise['checked_on']} {kind}, target {recall}"
-    )
-    return Searcher(open_index(folder), searcher.encoder, folder, searcher.notes)
-
-
-def _questions(
-    searcher: Searcher, queries: str | Path | Sequence[str] | None, seed: int
-) -> tuple[Sequence[str] | None, NDArray[np.int64] | None, str]:
-    """Return queries in words, None where documents themselves ask; the rows they are made from; what they are."""
-    if queries is not None:
-        given = read_texts(queries).texts if isinstance(queries, str | Path) else queries
-        return given, None, "given queries"
-    rows = _unseen_rows(searcher.index, seed)
-    if not searcher.index.manifest["texts"]:
-        return None, rows, "documents asking for others"
-    draw = stream("pseudo-queries", seed)
-    texts = [_part_of(text or "", draw) for text in searcher.index.texts_of(rows)]
-    return texts, rows, "parts of documents asking for others"
-
-
-def _unseen_rows(index: Index, seed: int) -> NDArray[np.int64]:
-    """Return rows at random that can be found and that no cells were learnt from, as far as there are such."""
-    live = np.ones(index.rows, dtype=np.bool_)
-    for start, mask in zip(index.starts, index.live, strict=False):
-        if mask is not None:
-            live[start : start + len(mask)] = mask
-    unseen = live.copy()
-    if not index.family.is_flat:
-        unseen[training_rows(index.family, index.shards[0].rows, int(index.manifest["seed"]))] = False
-    if unseen.sum() < 2 * FEWEST_QUERIES:
-        unseen = live
-    rows = permutation(index.rows, "pseudo-queries", seed)
-    return rows[unseen[rows]][:_PSEUDO_QUERIES]
-
-
-def _part_of(text: str, draw: random.Random) -> str:
-    """Return a third to two thirds of a text's words, side by side; all of them where they are few."""
-    words = text.split()
-    count = max(3, round(len(words) * draw.uniform(1 / 3, 2 / 3)))
-    start = draw.randint(0, max(0, len(words) - count))
-    return " ".join(words[start : start + count]) or text
 
 
 def add_texts(
@@ -295,31 +244,22 @@ def add_texts(
     Raises:
         ConfigError, DataError, ArtifactError: As `textcl.index.update.add` and `open_searcher`.
     """
-    texts, encoded = _read(source, column, limit)
     searcher = open_searcher(folder, model)
     with searcher.index as index:
+        texts, encoded = _read(source, column, limit, index.manifest["fields"])
+        cutting = index.manifest["cutting"]
         if not replace and (old := index.places_of(texts.ids)):
             one = next(name for name in texts.ids if name in old)
             problem = f"{len(old)} documents are in the index already, the first {one!r}; add --replace to replace them"
             raise DataError(problem, folder)
         facts = describe_encoder(searcher.encoder, index.manifest["encoder"]["model"])
         keeps_texts = bool(index.manifest["texts"])
+    rows, spans = _rows_of(texts, searcher.encoder, None if cutting is None else Passages(**cutting))
     vectors = (
         read_encoded(encoded, facts).vectors
         if encoded is not None
-        else searcher.embed_documents(texts.texts, progress).vectors
+        else searcher.embed_documents(rows.texts, progress).vectors
     )
-    documents = Documents(texts.ids, texts.texts if keeps_texts else None, texts.metadata)
+    documents = Documents(texts.ids, texts.texts if keeps_texts else None, texts.metadata, spans)
     replaced = update.add(Path(folder), vectors=vectors, documents=documents, replace=replace, progress=progress)
     return len(texts), replaced
-
-
-def filters_of(words: Sequence[str]) -> Mapping[str, object]:
-    """Return `field=value` words as a mapping; ConfigError if one is none."""
-    found: dict[str, object] = {}
-    for word in words:
-        field, equals, value = word.partition("=")
-        if not equals or not field:
-            raise ConfigError("filter", word, "field=value")
-        found[field] = value
-    return found

@@ -65,6 +65,11 @@ def build(
     out: Annotated[Path, typer.Option(help="the index folder")],
     column: Column = None,
     limit: Limit = None,
+    fields: Annotated[str | None, typer.Option(help="columns for hits and filters: topic,year")] = None,
+    passage_tokens: Annotated[
+        int | None, typer.Option(help="cut longer documents into passages of so many tokens; 0 for the encoder's limit")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="tokens that neighbouring passages share")] = 32,
     recall: Recall = None,
     at: Annotated[int, typer.Option(help="of how many hits")] = 10,
     max_memory: Memory = None,
@@ -78,7 +83,7 @@ def build(
     json: Json = False,
 ) -> None:
     """Embed texts and write an index of them; exit 1 if it misses its recall."""
-    from textcl.assemble.indexing import Target, build_index
+    from textcl.assemble.indexing import Passages, Target, build_index
     from textcl.index.plan import bytes_of
 
     target = Target(
@@ -86,8 +91,9 @@ def build(
         expected_queries=expected_queries, needs=_listed(needs), factory=factory, queries=queries,
     )  # fmt: skip
     searcher = build_index(
-        model, source, out=out, column=column, limit=limit, target=target, seed=seed, resume=resume, force=force,
-        progress=bar, say=say,
+        model, source, out=out, column=column, limit=limit, fields=_listed(fields),
+        passages=None if passage_tokens is None else Passages(passage_tokens or None, overlap), target=target,
+        seed=seed, resume=resume, force=force, progress=bar, say=say,
     )  # fmt: skip
     for note in searcher.notes:
         say(note)
@@ -110,7 +116,7 @@ def tune(
     json: Json = False,
 ) -> None:
     """Choose the fastest search that reaches a recall; exit 1 if other queries get less."""
-    from textcl.assemble.indexing import tune_index
+    from textcl.assemble.tuning import tune_index
 
     with tune_index(
         folder, recall=recall, at=at, queries=queries, model=model, seed=seed, progress=bar, say=say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,11 +35,10 @@ def search(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Ask an index."""
-    from textcl.assemble.indexing import filters_of
     from textcl.assemble.searching import open_searcher, search_file
 
     _check(query, queries, run, json=json, everything=everything, at_least=at_least)
-    filters = filters_of(only or ())
+    filters = _filters(only or ())
     if queries is not None:
         assert run is not None
         answered = search_file(
@@ -118,3 +117,14 @@ def line_of(hit: Hit, width: int = 100, *, colour: bool = False) -> str:
         return f"{hit.score:.3f}  {hit.id}  {known}{shown}"
     green, cyan, dim, off = "\033[32m", "\033[36m", "\033[2m", "\033[0m"
     return f"{green}{hit.score:.3f}{off}  {cyan}{hit.id}{off}  {dim}{known}{off}{shown}"
+
+
+def _filters(words: Sequence[str]) -> Mapping[str, object]:
+    """Return `field=value` words as a mapping; ConfigError if one is none."""
+    found: dict[str, object] = {}
+    for word in words:
+        field, equals, value = word.partition("=")
+        if not equals or not field:
+            raise ConfigError("filter", word, "field=value")
+        found[field] = value
+    return found

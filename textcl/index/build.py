@@ -57,6 +57,7 @@ def build_index(
     encoder: Mapping[str, Any],
     metadata: Sequence[Mapping[str, Any]] | None = None,
     passages: NDArray[np.int64] | None = None,
+    cutting: Mapping[str, Any] | None = None,
     normalised: bool = True,
     factory: str = "Flat",
     settings: SearchSettings | None = None,
@@ -78,6 +79,7 @@ def build_index(
         encoder: What made the vectors, kept in the manifest: at least the `ENCODER_FACTS` and `model`.
         metadata: N mappings of fields to strings, numbers, truth values or None; hits have them, filters ask for them.
         passages: As `Documents` has it; None where each vector is a document.
+        cutting: How passages were cut, for those that are added later.
         normalised: The vectors have length 1, and queries will; False skips both checks.
         factory: FAISS factory string; `Flat` is exact.
         settings: How widely the structure is searched; None for wide ones that nobody has measured.
@@ -118,6 +120,7 @@ def build_index(
             "longest": longest,
             "texts": texts is not None,
             "fields": documents.fields(),
+            "cutting": None if cutting is None else dict(cutting),
             "encoder": dict(encoder),
             "seed": seed,
             "search": (settings or default_settings(family)).to_json(),

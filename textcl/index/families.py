@@ -100,7 +100,7 @@ class Family:
         # offset of 8 bytes and a level of 4 (FAISS, HNSW.h).
         each += _graph_bytes(self.links) if self.links else 0
         each += 8 if self.cells else 0
-        fixed = self.transform_bytes
+        fixed = float(self.transform_bytes)
         fixed += self.cells * (4 * self.inner_dimension + 8 + (_graph_bytes(self.cell_links) if self.cell_links else 0))
         fixed += self.cells * 16 * self.code_bytes if self.is_packed else 0  # the last block of a list is half full
         return int(rows * each + fixed)

@@ -152,7 +152,10 @@ class Shard:
         self.passages = _open_passages(folder / PASSAGES_FILE) if (folder / PASSAGES_FILE).is_file() else None
         # The file is opened unchangeable, so that any thread may read it.
         where = f"{(folder / DOCUMENTS_FILE).absolute().as_uri()}?mode=ro&immutable=1"
-        self._database = sqlite3.connect(where, uri=True, check_same_thread=False)
+        try:
+            self._database = sqlite3.connect(where, uri=True, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise _damaged(folder / DOCUMENTS_FILE, f"cannot be opened: {error}") from error
         try:
             self._check()
         except ArtifactError:
