@@ -145,13 +145,6 @@ def test_the_numbers_of_the_sentence_add_up_as_they_are_shown(means, lossless):
         assert one == pytest.approx(exact, abs=0.1001)
 
 
-def test_runs_that_differ_by_the_order_of_equal_gains_differ_by_exactly_nothing():
-    qrels = {"q": {letter: 1 for letter in "abcdefgh"}}
-    runs = [ranked(q=letters) for letters in ("abcdefgh", "hgfedcba", "cadbfehg")]
-    lost = decompose_loss(*runs, qrels, ["ndcg@10", "map"]).per_query
-    assert {(one["q"].quantisation, one["q"].search) for one in lost.values()} == {(0.0, 0.0)}
-
-
 def test_queries_without_judgements_count_nothing():
     more = [{**run, "other": run["q1"]} for run in (EXACT, DECODED, TUNED)]
     assert decompose_loss(*more, QRELS, ["mrr", "recall@2"], resamples=200) == decompose()

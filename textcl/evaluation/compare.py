@@ -12,7 +12,7 @@ from textcl.evaluation.measures import score_run
 from textcl.evaluation.ranking import Qrels
 from textcl.evaluation.retrieval import RetrievalResult, mean_interval
 
-TIE = 1e-12  # values below this apart are one value: different rankings add up equal gains in another order
+_TIE = 1e-12  # values below this apart are one value: different rankings add up equal gains in another order
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _difference(before: Mapping[str, float], after: Mapping[str, float], seed: i
     first = np.array(list(before.values()))
     second = np.array([after[query_id] for query_id in before])
     differences = second - first
-    differences[np.abs(differences) < TIE] = 0.0
+    differences[np.abs(differences) < _TIE] = 0.0
     interval = mean_interval(differences, seed=seed, resamples=resamples)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     return Difference(

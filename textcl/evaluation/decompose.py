@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from textcl.errors import DataError
-from textcl.evaluation.compare import TIE
 from textcl.evaluation.measures import score_run
 from textcl.evaluation.ranking import Qrels
 from textcl.evaluation.retrieval import Interval, mean_interval
@@ -133,7 +131,7 @@ def decompose_loss(
         floats, codes, index = (
             np.array([values[name][measure][query_id] for query_id in qrels]) for name in ("exact", "decoded", "tuned")
         )
-        parts = [100 * (1 - floats), _difference(floats, codes), _difference(codes, index)]
+        parts = [100 * (1 - floats), 100 * (floats - codes), 100 * (codes - index)]
         model, quantisation, search, total = (
             mean_interval(one, seed=seed, resamples=resamples) for one in (*parts, np.sum(parts, axis=0))
         )
@@ -160,13 +158,6 @@ def _check_queries(runs: Mapping[str, _Scored], qrels: Qrels) -> int:
     if unanswered == len(qrels):
         raise DataError(f"none of the {len(qrels)} judged queries is in the runs; are the qrels of the same queries?")
     return unanswered
-
-
-def _difference(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the points lost from `before` to `after`, (Q,)."""
-    lost = before - after
-    lost[np.abs(lost) < TIE] = 0.0
-    return 100 * lost
 
 
 def _tenths(*parts: float) -> list[int]:
