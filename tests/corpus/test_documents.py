@@ -60,7 +60,7 @@ KNOWN = [
     {"year": None, "open": False, "share": 2.0, "by": "", "metadata.url": "y", "metadata.n": None},
     {"year": None, "open": None, "share": None, "by": None, "metadata.url": None, "metadata.n": None},
 ]
-FIELDS = list(KNOWN[0])
+FIELDS = ["year", "open", "share", "by", "metadata.url", "metadata.n"]
 
 
 def typed(rows):
@@ -151,3 +151,9 @@ def test_a_type_that_json_does_not_have_is_refused_in_parquet(tmp_path, values):
             DataError, match=rf"a\.parquet:2: column 'odd' holds a value of type {kind} here; expected ob"
         ):
             read_texts(tmp_path / "a.parquet", fields=["odd.k"])
+
+
+def test_a_column_of_texts_has_no_keys_in_parquet(tmp_path):
+    pq.write_table(pa.table({"text": ["a"], "of": ['{"k": 1}']}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet:1: column 'of' holds a value of type str here; expected objects"):
+        read_texts(tmp_path / "a.parquet", fields=["of.k"])
