@@ -33,19 +33,36 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
         query_id: Named in errors.
 
     Raises:
-        DataError: If a score is NaN or a document comes twice.
+        DataError: If a score is NaN or no number, or a document comes twice.
     """
-    ranking = [(doc_id, float(np.float32(score)) + 0.0) for doc_id, score in scored]
-    seen: set[str] = set()
-    for doc_id, score in ranking:
-        if score != score:
-            raise DataError(f"query {query_id!r}: the score of document {doc_id!r} is NaN; it has no rank")
-        if doc_id in seen:
-            raise DataError(f"query {query_id!r}: document {doc_id!r} is ranked twice; keep one of them")
-        seen.add(doc_id)
-    ranking.sort(key=lambda pair: pair[0], reverse=True)
-    ranking.sort(key=lambda pair: pair[1], reverse=True)  # stable also in reverse: ids stay descending among ties
+    pairs = list(scored)
+    doc_ids = [doc_id for doc_id, _score in pairs]
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, as in trec_eval
+        scores = _numbers(pairs, query_id).astype(np.float32) + np.float32(0)
+    if len(set(doc_ids)) < len(doc_ids):
+        twice = next(one for place, one in enumerate(doc_ids) if one in doc_ids[:place])
+        raise DataError(f"query {query_id!r}: document {twice!r} is ranked twice; keep one of them")
+    ranking = list(zip(doc_ids, scores.tolist(), strict=True))
+    if not (scores[1:] < scores[:-1]).all():  # most runs come in order
+        ranking.sort(key=lambda pair: pair[0], reverse=True)
+        ranking.sort(key=lambda pair: pair[1], reverse=True)  # stable also in reverse: ids stay descending among ties
     return ranking
+
+
+def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.array([score for _doc_id, score in pairs], dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([_number(score) for _doc_id, score in pairs])
+    for place in np.flatnonzero(np.isnan(numbers)).tolist():
+        doc_id, score = pairs[place]
+        shown = "NaN" if isinstance(score, float | np.floating) else f"{score!r}, no number"
+        raise DataError(f"query {query_id!r}: the score of document {doc_id!r} is {shown}; it has no rank")
+    return numbers
+
+
+def _number(score: object) -> float:
+    return float(score) if isinstance(score, int | float | np.number) else np.nan
 
 
 def top_documents(
