@@ -85,6 +85,12 @@ def test_seed_and_resamples_matter():
     assert once != mean_interval(values, seed=0, resamples=50)
 
 
+def test_left_out_resamples_are_10000_and_fewer_with_many_queries():
+    for queries, resamples in ((200, 10_000), (1500, 2000), (6000, 1000)):
+        values = np.random.default_rng(0).random(queries)
+        assert mean_interval(values, seed=0) == mean_interval(values, seed=0, resamples=resamples)
+
+
 @pytest.mark.parametrize("values", [[0.1] * 10, [0.3]])
 def test_equal_values_have_an_interval_of_no_width(values):
     assert mean_interval(values, seed=0, resamples=100) == Interval(values[0], values[0], values[0], len(values))

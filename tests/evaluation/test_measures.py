@@ -138,6 +138,10 @@ def test_every_judged_query_counts_and_no_other():
     assert score_run(run, qrels, forms) == {form: expected for form in forms}
 
 
+def test_a_measure_asked_for_twice_is_there_once():
+    assert score_run({"q": [("a", 1.0)]}, {"q": {"a": 1}}, ["mrr", "mrr"]) == {"mrr": {"q": 1.0}}
+
+
 def test_a_run_without_any_answer_scores_zero():
     assert score_run({}, {"q": {"a": 1}}, ["ndcg@10", "mrr"]) == {"ndcg@10": {"q": 0.0}, "mrr": {"q": 0.0}}
 

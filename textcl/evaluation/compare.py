@@ -105,7 +105,7 @@ class Comparison:
 
 
 def compare_runs(
-    before: AnyRun, after: AnyRun, qrels: Qrels, measures: Sequence[str], *, seed: int = 0, resamples: int = 10_000
+    before: AnyRun, after: AnyRun, qrels: Qrels, measures: Sequence[str], *, seed: int = 0, resamples: int | None = None
 ) -> Comparison:
     """Return what `after` changes against `before`, over every judged query; the arguments are `evaluate_run`'s.
 
@@ -123,7 +123,7 @@ def compare_systems(
     measures: Sequence[str],
     *,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int | None = None,
 ) -> Comparison:
     """Return the same for systems with a run a seed: each query counts with its mean over the seeds.
 
@@ -141,7 +141,7 @@ def compare_systems(
 
 
 def compare_results(
-    before: RetrievalResult, after: RetrievalResult, *, seed: int = 0, resamples: int = 10_000
+    before: RetrievalResult, after: RetrievalResult, *, seed: int = 0, resamples: int | None = None
 ) -> Comparison:
     """Return what `after` changes against `before`, for the measures of `before`.
 
@@ -175,7 +175,7 @@ def correct(comparisons: Mapping[Name, Comparison]) -> dict[Name, Comparison]:
 PerQuery = Mapping[str, Mapping[str, float]]
 
 
-def _compare(before: Sequence[PerQuery], after: Sequence[PerQuery], seed: int, resamples: int) -> Comparison:
+def _compare(before: Sequence[PerQuery], after: Sequence[PerQuery], seed: int, resamples: int | None) -> Comparison:
     names = list(before[0])
     query_ids = list(before[0][names[0]])
     first, second = _table(before, names, query_ids), _table(after, names, query_ids)  # (seeds, Q, M)

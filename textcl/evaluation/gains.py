@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.evaluation.ranking import Qrels, Ranking
+from textcl.evaluation.ranking import Ranking
 
 UNJUDGED = -(2**62)
 """The gain of a document without judgement, and of a place without document; below every judgement."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The relevant documents that rankings have: first those of the first query, in its order.
+
+    Args:
+        rows: (H,) row of the query.
+        places: (H,) from 0.
+        order: (H,) how many relevant documents stand before it.
+        gains: (H,) at least 1.
+    """
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    order: NDArray[np.int64]
+    gains: NDArray[np.int64]
+
+    def within(self, k: int | None) -> Hits:
+        """Return those in the top k; None for all."""
+        if k is None:
+            return self
+        top = self.places < k
+        return Hits(self.rows[top], self.places[top], self.order[top], self.gains[top])
 
 
 @dataclass(frozen=True)
@@ -35,6 +61,14 @@ class Gains:
     ideal: NDArray[np.int64]
     ideal_query: NDArray[np.int64]
     ideal_place: NDArray[np.int64]
+
+    @cached_property
+    def hits(self) -> Hits:
+        """Where relevant documents are; there are few of them, so that measures go through these alone."""
+        rows, places = np.nonzero(self.found >= 1)
+        counts = np.bincount(rows, minlength=len(self.found))
+        order = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return Hits(rows, places, order, self.found[rows, places])
 
     def rows_with_ties(self) -> NDArray[np.int64]:
         """Return the rows in which documents with equal scores have different gains; all other orders are alike."""
@@ -79,37 +113,38 @@ def gains_of(rankings: Sequence[Ranking], judgements: Sequence[Mapping[str, int]
         judgements: Q of them: document id → gain.
         depth: Places that count, None for all; documents tied with the last of them are taken too.
     """
-    scores = [np.array([score for _doc_id, score in ranking], dtype=np.float32) for ranking in rankings]
-    lengths = np.array([_end(row, depth) for row in scores], dtype=np.int64)
+    scores = np.array([pair[1] for ranking in rankings for pair in ranking], dtype=np.float32)
+    whole = np.array([len(ranking) for ranking in rankings], dtype=np.int64)
+    rows, places = _rows_and_places(whole)
+    if depth is not None and len(scores):
+        last = np.cumsum(whole) - whole + np.minimum(whole, depth) - 1
+        taken = (places < depth) | (scores == scores[last[rows]])
+        scores, rows, places = scores[taken], rows[taken], places[taken]
+    lengths = np.bincount(rows, minlength=len(rankings))
     width = max(1, int(lengths.max(initial=0)))
     found = np.full((len(rankings), width), UNJUDGED, dtype=np.int64)
-    tied = np.zeros((len(rankings), width), dtype=np.int64)
-    for row, (ranking, of_query, length) in enumerate(zip(rankings, judgements, lengths.tolist(), strict=True)):
-        found[row, :length] = [of_query.get(doc_id, UNJUDGED) for doc_id, _score in ranking[:length]]
-        tied[row, length:] = 1  # a place without document follows all others
-        np.not_equal(
-            scores[row][1:length], scores[row][: max(length - 1, 0)], out=tied[row, 1:length], casting="unsafe"
-        )
-    ideal = [sorted((gain for gain in of_query.values() if gain > 0), reverse=True) for of_query in judgements]
+    found[rows, places] = [
+        gain
+        for ranking, of_query, length in zip(rankings, judgements, lengths.tolist(), strict=True)
+        for gain in map(of_query.get, [pair[0] for pair in ranking[:length]], repeat(UNJUDGED))
+    ]
+    steps = np.ones((len(rankings), width), dtype=np.bool_)  # not tied with the place before; nor are empty places
+    steps[rows[1:], places[1:]] = (scores[1:] != scores[:-1]) | (places[1:] == 0)
+    ideal = [sorted(gain for gain in of_query.values() if gain > 0)[::-1] for of_query in judgements]
     relevant = np.array([len(gains) for gains in ideal], dtype=np.int64)
+    ideal_query, ideal_place = _rows_and_places(relevant)
     return Gains(
         found=found,
-        tied=np.cumsum(tied, axis=1),
+        tied=np.cumsum(steps, axis=1),
         lengths=lengths,
         relevant=relevant,
-        ideal=np.array([gain for gains in ideal for gain in gains], dtype=np.int64),
-        ideal_query=np.repeat(np.arange(len(ideal)), relevant),
-        ideal_place=np.array([place for gains in ideal for place in range(len(gains))], dtype=np.int64),
+        ideal=np.array(list(chain.from_iterable(ideal)), dtype=np.int64),
+        ideal_query=ideal_query,
+        ideal_place=ideal_place,
     )
 
 
-def judged_fraction(rankings: Mapping[str, Ranking], qrels: Qrels, k: int) -> float:
-    """Return the share of judged documents among all documents ranked in the top k; 0 where nothing is ranked."""
-    top = [(doc_id in qrels[query_id]) for query_id, ranking in rankings.items() for doc_id, _score in ranking[:k]]
-    return sum(top) / len(top) if top else 0.0
-
-
-def _end(scores: NDArray[np.float32], depth: int | None) -> int:
-    if depth is None or len(scores) <= depth:
-        return len(scores)
-    return depth + int(np.searchsorted(-scores[depth:], -scores[depth - 1], side="right"))
+def _rows_and_places(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row and place of each entry of rows of these lengths, one after the other."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -13,7 +13,8 @@ from textcl.errors import ConfigError
 from textcl.randomness import key_of
 
 LEVEL = 0.95
-_BATCH_VALUES = 2_000_000  # places drawn at once: 40 MB of them and of their counts
+_MOST_RESAMPLES, _FEWEST_RESAMPLES, _DRAWN_VALUES = 10_000, 1_000, 3_000_000
+_BATCH_VALUES = 100_000  # places drawn at once: with their counts they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Interval:
     queries: int
 
 
-def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int) -> list[Interval]:
+def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int | None = None) -> list[Interval]:
     """Return the mean of each column with its 95 % interval, the expanded percentile interval of the bootstrap.
 
     The plain percentiles are too narrow by sqrt((n - 1) / n) and by the ratio of the normal's quantile to Student's;
@@ -44,7 +45,8 @@ def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int) ->
     Args:
         values: (n, M) finite, n at least 1: a row a query, a column a measure.
         seed: Of the resampling.
-        resamples: At least 1.
+        resamples: At least 1. None takes 10,000 up to 300 queries, and with more of them fewer, down to 1,000: the ends
+            of an interval of values in [0, 1] then err by some 0.0006, whatever n.
 
     Raises:
         ConfigError: If `resamples` is below 1.
@@ -53,9 +55,11 @@ def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int) ->
         Hesterberg (2015), What teachers should know about the bootstrap, The American Statistician 69; section 4.3
         and formula (6).
     """
+    count = len(values)
+    if resamples is None:
+        resamples = min(_MOST_RESAMPLES, max(_FEWEST_RESAMPLES, _DRAWN_VALUES // count))
     if resamples < 1:
         raise ConfigError("resamples", resamples, "a whole number of at least 1")
-    count = len(values)
     means = values.mean(axis=0)
     if count == 1:
         return [Interval(float(mean), float(mean), float(mean), 1) for mean in means]
@@ -69,7 +73,9 @@ def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int) ->
     return [Interval(mean, low, high, count) for mean, low, high in rows]
 
 
-def mean_interval(values: Sequence[float] | NDArray[np.float64], *, seed: int, resamples: int) -> Interval:
+def mean_interval(
+    values: Sequence[float] | NDArray[np.float64], *, seed: int, resamples: int | None = None
+) -> Interval:
     """Return the mean of `values` (n,) with its interval, as `mean_intervals` does for one column."""
     return mean_intervals(np.asarray(values, dtype=np.float64)[:, None], seed=seed, resamples=resamples)[0]
 
@@ -88,5 +94,5 @@ def _resampled_means(values: NDArray[np.float64], seed: int, resamples: int) -> 
         drawn = rng.integers(0, count, size=(some, count))
         drawn += np.arange(0, some * count, count)[:, None]
         times = np.bincount(drawn.ravel(), minlength=some * count).reshape(some, count)
-        means[start : start + some] = times @ values
+        means[start : start + some] = times.astype(np.float64) @ values
     return means / count

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError
-from textcl.evaluation.gains import UNJUDGED, Gains, gains_of
-from textcl.evaluation.ranking import Qrels, Ranking, canonical_ranking
+from textcl.evaluation.gains import UNJUDGED, Gains, Hits, gains_of
+from textcl.evaluation.ranking import Qrels, Ranking, canonical_run
 
 Values = NDArray[np.float64]
 """(Q,) one value in [0, 1] a query."""
@@ -75,9 +75,10 @@ class Scores:
     worst: dict[str, Values]
     best: dict[str, Values]
 
-    def per_query(self) -> dict[str, dict[str, float]]:
-        """Return measure → query id → value in the canonical order."""
-        return {name: dict(zip(self.query_ids, of.tolist(), strict=True)) for name, of in self.values.items()}
+    def per_query(self, names: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+        """Return measure → query id → value in the canonical order, of some measures or all."""
+        chosen = self.values if names is None else names
+        return {name: dict(zip(self.query_ids, self.values[name].tolist(), strict=True)) for name in chosen}
 
 
 def parse_measure(text: str) -> Measure:
@@ -105,8 +106,7 @@ def score_run(
 
     The run may be in any order; the canonical one is made here. Errors and meaning are those of `score_rankings`.
     """
-    rankings = {query_id: canonical_ranking(run.get(query_id, ()), query_id) for query_id in qrels}
-    return score_rankings(rankings, qrels, measures).per_query()
+    return score_rankings(canonical_run(run, qrels), qrels, measures).per_query()
 
 
 def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequence[str]) -> Scores:
@@ -129,7 +129,7 @@ def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequ
     References:
         trec_eval 10 (m_ndcg_cut.c and its siblings); Järvelin and Kekäläinen (2002) for nDCG.
     """
-    parsed = [parse_measure(text) for text in measures]
+    parsed = list(dict.fromkeys(parse_measure(text) for text in measures))
     if not parsed:
         raise ConfigError("measures", list(measures), "at least one measure")
     if not qrels:
@@ -184,52 +184,50 @@ def _ratio(above: NDArray[np.float64] | NDArray[np.int64], below: NDArray[np.flo
     return ratio
 
 
-def _hits(gains: Gains, k: int | None) -> NDArray[np.bool_]:
-    hits: NDArray[np.bool_] = gains.found[:, :k] >= 1
-    return hits
+def _sums(gains: Gains, k: int | None, worth: Callable[[Hits], NDArray[np.float64]] | None = None) -> Values:
+    """Return for each query the sum over its relevant documents in the top k of what one is worth; 1 if left out."""
+    hits = gains.hits.within(k)
+    weights = np.ones(len(hits.rows)) if worth is None else worth(hits)
+    return np.bincount(hits.rows, weights, len(gains.found)).astype(np.float64)
 
 
 def _hit_rate(gains: Gains, k: int | None) -> Values:
-    return _hits(gains, k).any(axis=1).astype(np.float64)
+    return np.minimum(_sums(gains, k), 1.0)
 
 
 def _judged(gains: Gains, k: int | None) -> Values:
-    places = gains.found.shape[1] if k is None else k
-    return _ratio((gains.found[:, :k] != UNJUDGED).sum(axis=1), np.minimum(gains.lengths, places))
+    assert k is not None  # as in _NEED_CUTOFF
+    return _ratio((gains.found[:, :k] != UNJUDGED).sum(axis=1), np.minimum(gains.lengths, k))
 
 
 def _precision(gains: Gains, k: int | None) -> Values:
-    shares: Values = _hits(gains, k).sum(axis=1) / (gains.found.shape[1] if k is None else k)
-    return shares
+    assert k is not None  # as in _NEED_CUTOFF
+    return _sums(gains, k) / k
 
 
 def _recall(gains: Gains, k: int | None) -> Values:
-    return _ratio(_hits(gains, k).sum(axis=1), gains.relevant)
+    return _ratio(_sums(gains, k), gains.relevant)
 
 
 def _r_precision(gains: Gains, _k: int | None) -> Values:
-    within = np.arange(gains.found.shape[1]) < gains.relevant[:, None]
-    return _ratio((_hits(gains, None) & within).sum(axis=1), gains.relevant)
+    return _ratio(
+        _sums(gains, None, lambda hits: (hits.places < gains.relevant[hits.rows]).astype(np.float64)), gains.relevant
+    )
 
 
 def _mrr(gains: Gains, k: int | None) -> Values:
-    hits = _hits(gains, k)
-    return np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0)
+    return _sums(gains, k, lambda hits: np.where(hits.order == 0, 1 / (hits.places + 1), 0.0))
 
 
 def _map(gains: Gains, k: int | None) -> Values:
-    hits = _hits(gains, k)
-    rows, places = np.nonzero(hits)
-    precisions = np.cumsum(hits, axis=1)[rows, places] / (places + 1)
-    return _ratio(np.bincount(rows, precisions, len(hits)), gains.relevant)
+    return _ratio(_sums(gains, k, lambda hits: (hits.order + 1) / (hits.places + 1)), gains.relevant)
 
 
 def _ndcg(gains: Gains, k: int | None) -> Values:
-    rows, places = np.nonzero(_hits(gains, k))
-    found = np.bincount(rows, gains.found[rows, places] / np.log2(places + 2), len(gains.found))
     within = slice(None) if k is None else gains.ideal_place < k
     discounted = gains.ideal[within] / np.log2(gains.ideal_place[within] + 2)
-    return _ratio(found, np.bincount(gains.ideal_query[within], discounted, len(gains.found)))
+    ideal = np.bincount(gains.ideal_query[within], discounted, len(gains.found))
+    return _ratio(_sums(gains, k, lambda hits: hits.gains / np.log2(hits.places + 2)), ideal)
 
 
 _DEFINITIONS: dict[str, Callable[[Gains, int | None], Values]] = {

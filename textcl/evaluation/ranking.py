@@ -6,7 +6,7 @@ point, which is the byte order of UTF-8 and so trec_eval's. NaN has no place in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
         DataError: If a score is NaN or no number, or a document comes twice.
     """
     pairs = list(scored)
-    doc_ids = [doc_id for doc_id, _score in pairs]
+    doc_ids = [pair[0] for pair in pairs]
     with np.errstate(over="ignore"):  # beyond float32 is infinite, as in trec_eval
         scores = _numbers(pairs, query_id).astype(np.float32) + np.float32(0)
     if len(set(doc_ids)) < len(doc_ids):
@@ -47,6 +47,35 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
         ranking.sort(key=lambda pair: pair[0], reverse=True)
         ranking.sort(key=lambda pair: pair[1], reverse=True)  # stable also in reverse: ids stay descending among ties
     return ranking
+
+
+def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> Run:
+    """Return the rankings of those of `query_ids` that the run has, each in the canonical order.
+
+    Rankings that are canonical already, as searches and run files give them, are found by looking at all together.
+
+    Raises:
+        DataError: As `canonical_ranking`.
+    """
+    known = [query_id for query_id in query_ids if query_id in run]
+    lengths = np.array([len(run[query_id]) for query_id in known], dtype=np.int64)
+    try:
+        scores = np.array([pair[1] for query_id in known for pair in run[query_id]], dtype=np.float64)
+    except (TypeError, ValueError):  # the way by single rankings names the score
+        return {query_id: canonical_ranking(run[query_id], query_id) for query_id in known}
+    with np.errstate(over="ignore"):
+        narrow = scores.astype(np.float32)
+    sound = (narrow == scores) & ~((scores == 0) & np.signbit(scores))
+    first = np.zeros(len(scores), dtype=np.bool_)
+    first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+    sound[1:] &= first[1:] | (narrow[1:] < narrow[:-1])
+    faults = np.bincount(np.repeat(np.arange(len(known)), lengths), ~sound, len(known))
+    rankings = {}
+    for query_id, fault in zip(known, faults.tolist(), strict=True):
+        pairs = run[query_id]
+        canonical = not fault and len({pair[0] for pair in pairs}) == len(pairs)
+        rankings[query_id] = list(pairs) if canonical else canonical_ranking(pairs, query_id)
+    return rankings
 
 
 def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.float64]:

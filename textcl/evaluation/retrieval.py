@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from textcl.evaluation.gains import judged_fraction
 from textcl.evaluation.intervals import Interval, mean_intervals
 from textcl.evaluation.measures import Scores, parse_measure, score_rankings
-from textcl.evaluation.ranking import Qrels, Run, canonical_ranking
+from textcl.evaluation.ranking import Qrels, Run, canonical_run
 
 _SAME = 1e-12  # values below this apart are one value: other orders add up equal gains in another order
 
@@ -42,8 +41,8 @@ class RetrievalResult:
         unanswered: Judged queries for which the run has no document; they count 0.
         unjudged: Queries of the run without judgements; they count nothing.
         ties: Measure → its bounds over all orders of equal scores.
-        judged_fraction: Cutoff → share of judged documents among those ranked so high. What is not judged counts as
-            not relevant; where the share is small, a better run may look worse.
+        judged_fraction: Cutoff → share of judged documents among those ranked so high, mean over the queries that are
+            answered. What is not judged counts as not relevant: where the share is small, a better run may look worse.
     """
 
     measures: dict[str, Interval]
@@ -74,7 +73,7 @@ def evaluate_run(
     measures: Sequence[str],
     *,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int | None = None,
 ) -> RetrievalResult:
     """Return the measures of `run` with their intervals.
 
@@ -83,24 +82,29 @@ def evaluate_run(
         qrels: Query id → document id → gain.
         measures: Such as "ndcg@10"; see `measures.parse_measure`.
         seed: Of the bootstrap; equal seeds give equal intervals.
-        resamples: Of the bootstrap, at least 1.
+        resamples: Of the bootstrap, at least 1; None for as many as `intervals.mean_intervals` takes then.
 
     Raises:
         ConfigError: If a measure is unknown or `resamples` is below 1.
         DataError: If there is no judged query, a score is no number or a document is ranked twice.
     """
-    rankings = {query_id: canonical_ranking(run[query_id], query_id) for query_id in qrels if query_id in run}
-    scores = score_rankings(rankings, qrels, measures)
-    intervals = mean_intervals(np.stack(list(scores.values.values()), axis=1), seed=seed, resamples=resamples)
-    cutoffs = sorted({measure.cutoff for measure in map(parse_measure, measures) if measure.cutoff is not None})
+    rankings = canonical_run(run, qrels)
+    parsed = [parse_measure(text) for text in measures]
+    names = list(dict.fromkeys(map(str, parsed)))
+    cutoffs = sorted({measure.cutoff for measure in parsed if measure.cutoff is not None})
+    scores = score_rankings(rankings, qrels, [*names, *(f"judged@{k}" for k in cutoffs)] if names else [])
+    table = np.stack([scores.values[name] for name in names], axis=1)
+    answered = np.array([bool(rankings.get(query_id)) for query_id in qrels])
     return RetrievalResult(
-        measures=dict(zip(scores.values, intervals, strict=True)),
-        per_query=scores.per_query(),
+        measures=dict(zip(names, mean_intervals(table, seed=seed, resamples=resamples), strict=True)),
+        per_query=scores.per_query(names),
         run=rankings,
-        unanswered=len(qrels) - sum(1 for ranking in rankings.values() if ranking),
+        unanswered=int((~answered).sum()),
         unjudged=len(run) - len(rankings),
-        ties={name: _bounds(scores, name) for name in scores.values},
-        judged_fraction={k: judged_fraction(rankings, qrels, k) for k in cutoffs},
+        ties={name: _bounds(scores, name) for name in names},
+        judged_fraction={
+            k: float(scores.values[f"judged@{k}"][answered].mean()) if answered.any() else 0.0 for k in cutoffs
+        },
     )
 
 

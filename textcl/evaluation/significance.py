@@ -14,11 +14,14 @@ from textcl.randomness import key_of
 
 ALPHA = 0.05
 POWER = 0.8
+_RESAMPLES = 10_000
 _BATCH_VALUES = 2_000_000  # signed differences held at once: 16 MB
 Name = TypeVar("Name", bound=Hashable)
 
 
-def permutation_p(differences: NDArray[np.float64], *, seed: int = 0, resamples: int = 10_000) -> NDArray[np.float64]:
+def permutation_p(
+    differences: NDArray[np.float64], *, seed: int = 0, resamples: int | None = None
+) -> NDArray[np.float64]:
     """Return for each column the two-sided p value of its mean being 0.
 
     If two systems are exchangeable, each query's difference is as likely with the other sign. All 2**n signs are taken
@@ -28,7 +31,7 @@ def permutation_p(differences: NDArray[np.float64], *, seed: int = 0, resamples:
     Args:
         differences: (n, M) finite, n at least 1: a row a query.
         seed: Of the signs.
-        resamples: At least 1.
+        resamples: At least 1; None for 10,000.
 
     Returns:
         (M,) in (0, 1].
@@ -40,6 +43,7 @@ def permutation_p(differences: NDArray[np.float64], *, seed: int = 0, resamples:
         Fisher (1935), The design of experiments, section 21; Phipson and Smyth (2010) for p values that are never 0;
         Smucker, Allan and Carterette (2007), A comparison of statistical significance tests for IR evaluation.
     """
+    resamples = _RESAMPLES if resamples is None else resamples
     if resamples < 1:
         raise ConfigError("resamples", resamples, "a whole number of at least 1")
     p = np.ones(differences.shape[1])

@@ -47,7 +47,7 @@ class Slice:
 
 
 def slice_result(
-    result: RetrievalResult, by: str, labels: Mapping[str, str], *, seed: int = 0, resamples: int = 10_000
+    result: RetrievalResult, by: str, labels: Mapping[str, str], *, seed: int = 0, resamples: int | None = None
 ) -> list[Slice]:
     """Return the measures of `result` for each label, in the order of the labels' first queries in `labels`.
 
