@@ -5,9 +5,10 @@
 Random unit vectors, each query judged on some documents near to it; the same vectors go to both. Theirs is the whole
 of `compute_all_metrics` on given vectors, with inner products, and its `compute_metrics`, which begins when the
 search is done. Ours is exact search, a callable that gives a run (`top_documents`), and `evaluate_run` on that run:
-eight measures instead of six, with intervals, tie bounds and judged shares, which theirs has not. Both at the same
+all that both have and more, with intervals, tie bounds and judged shares, which theirs has not. Both at the same
 four cutoffs, in turn in one process; the largest resident size comes from a process for each. The values of the
-measures that both have must agree to 1e-6, or there is no result.
+measures that both have must agree to 1e-6, or there is no result; but for MAP below five ranks, which theirs divides
+by the cutoff where more documents are relevant, and trec_eval and ours do not.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks import harness
 
 CUTOFFS = (1, 3, 10, 100)
+MOST_RELEVANT = 5
 NAMES = ("hit_rate", "judged", "map", "mrr", "ndcg", "precision", "recall")
 MEASURES = (*(f"{name}@{k}" for name in NAMES for k in CUTOFFS), "r_precision")
 THEIR_NAMES = {
@@ -69,7 +71,7 @@ def make_task(queries: int, documents: int, width: int, seed: int = 0) -> Task:
     asked = np.empty((queries, width), dtype=np.float32)
     qrels = {}
     for row in range(queries):
-        relevant = rng.choice(documents, size=int(rng.integers(1, 6)), replace=False)
+        relevant = rng.choice(documents, size=int(rng.integers(1, MOST_RELEVANT + 1)), replace=False)
         noise = rng.standard_normal(width) / np.sqrt(width)
         asked[row] = corpus[relevant].mean(axis=0) + 2.5 * noise
         qrels[f"q{row}"] = {f"d{one}": 1 for one in relevant.tolist()}
@@ -178,8 +180,9 @@ def measure_times(queries: int, documents: int, width: int, repeats: int) -> dic
 
 def check_agreement(mine: dict[str, float], other: dict[str, float]) -> None:
     """Raise ValueError if a measure that both have differs by more than 1e-6."""
+    other_definition = {f"map@{k}" for k in CUTOFFS if k < MOST_RELEVANT}
     for name, value in other.items():
-        if abs(mine[name] - value) > 1e-6:
+        if name not in other_definition and abs(mine[name] - value) > 1e-6:
             raise ValueError(f"{name}: {mine[name]} here and {value} there; no speed without equal values")
 
 

@@ -18,10 +18,10 @@ def test_the_interval_is_the_expanded_percentile_bootstrap_of_the_mean():
     interval = mean_interval(values, seed=0, resamples=40_000)
     draws = np.random.default_rng(1).integers(0, 20, size=(40_000, 20))
     tail = 100 * scipy.stats.norm.cdf(-scipy.stats.t.ppf(0.975, 19) * np.sqrt(20 / 19))
-    assert tail < 2  # 2.5 would be the plain one
+    assert tail < 2  # 2.5 would be the plain one, whose ends lie 0.014 further in
     low, high = np.percentile(values[draws].mean(axis=1), [tail, 100 - tail])
     assert interval.mean == pytest.approx(values.mean())
-    assert (interval.low, interval.high) == (pytest.approx(low, abs=3e-3), pytest.approx(high, abs=3e-3))
+    assert (interval.low, interval.high) == (pytest.approx(low, abs=5e-3), pytest.approx(high, abs=5e-3))
 
 
 def ndcg_values(rng, shape):
@@ -86,7 +86,7 @@ def test_seed_and_resamples_matter():
 
 
 def test_left_out_resamples_are_10000_and_fewer_with_many_queries():
-    for queries, resamples in ((200, 10_000), (1500, 2000), (6000, 1000)):
+    for queries, resamples in ((200, 10_000), (1000, 2000), (6000, 1000)):
         values = np.random.default_rng(0).random(queries)
         assert mean_interval(values, seed=0) == mean_interval(values, seed=0, resamples=resamples)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ class Gains:
         return replace(self, found=np.take_along_axis(self.found, order, axis=1))
 
 
-def gains_of(rankings: Sequence[Ranking], judgements: Sequence[Mapping[str, int]], depth: int | None) -> Gains:
+def gains_of(rankings: Sequence[Ranking], judgements: Sequence[dict[str, int]], depth: int | None) -> Gains:
     """Return the gains of rankings in the canonical order, each with its query's judgements.
 
     Args:
@@ -113,8 +114,9 @@ def gains_of(rankings: Sequence[Ranking], judgements: Sequence[Mapping[str, int]
         judgements: Q of them: document id → gain.
         depth: Places that count, None for all; documents tied with the last of them are taken too.
     """
-    scores = np.array([pair[1] for ranking in rankings for pair in ranking], dtype=np.float32)
     whole = np.array([len(ranking) for ranking in rankings], dtype=np.int64)
+    every = map(itemgetter(1), chain.from_iterable(rankings))
+    scores = np.fromiter(every, np.float32, int(whole.sum()))
     rows, places = _rows_and_places(whole)
     if depth is not None and len(scores):
         last = np.cumsum(whole) - whole + np.minimum(whole, depth) - 1
@@ -123,22 +125,25 @@ def gains_of(rankings: Sequence[Ranking], judgements: Sequence[Mapping[str, int]
     lengths = np.bincount(rows, minlength=len(rankings))
     width = max(1, int(lengths.max(initial=0)))
     found = np.full((len(rankings), width), UNJUDGED, dtype=np.int64)
-    found[rows, places] = [
-        gain
+    gains = (
+        map(of_query.get, map(itemgetter(0), islice(ranking, length)), repeat(UNJUDGED))
         for ranking, of_query, length in zip(rankings, judgements, lengths.tolist(), strict=True)
-        for gain in map(of_query.get, [pair[0] for pair in ranking[:length]], repeat(UNJUDGED))
-    ]
+    )
+    found[rows, places] = np.fromiter(chain.from_iterable(gains), np.int64, len(rows))
     steps = np.ones((len(rankings), width), dtype=np.bool_)  # not tied with the place before; nor are empty places
     steps[rows[1:], places[1:]] = (scores[1:] != scores[:-1]) | (places[1:] == 0)
-    ideal = [sorted(gain for gain in of_query.values() if gain > 0)[::-1] for of_query in judgements]
-    relevant = np.array([len(gains) for gains in ideal], dtype=np.int64)
+    judged = np.array([len(of_query) for of_query in judgements], dtype=np.int64)
+    known = np.fromiter(chain.from_iterable(map(dict.values, judgements)), np.int64, int(judged.sum()))
+    owners = np.repeat(np.arange(len(judgements)), judged)[known > 0]
+    positive = known[known > 0]
+    relevant = np.bincount(owners, minlength=len(judgements))
     ideal_query, ideal_place = _rows_and_places(relevant)
     return Gains(
         found=found,
         tied=np.cumsum(steps, axis=1),
         lengths=lengths,
         relevant=relevant,
-        ideal=np.array(list(chain.from_iterable(ideal)), dtype=np.int64),
+        ideal=positive[np.lexsort((-positive, owners))],
         ideal_query=ideal_query,
         ideal_place=ideal_place,
     )

@@ -13,7 +13,7 @@ from textcl.errors import ConfigError
 from textcl.randomness import key_of
 
 LEVEL = 0.95
-_MOST_RESAMPLES, _FEWEST_RESAMPLES, _DRAWN_VALUES = 10_000, 1_000, 3_000_000
+_MOST_RESAMPLES, _FEWEST_RESAMPLES, _DRAWN_VALUES = 10_000, 1_000, 2_000_000
 _BATCH_VALUES = 100_000  # places drawn at once: with their counts they stay in the processor's cache
 
 
@@ -45,8 +45,8 @@ def mean_intervals(values: NDArray[np.float64], *, seed: int, resamples: int | N
     Args:
         values: (n, M) finite, n at least 1: a row a query, a column a measure.
         seed: Of the resampling.
-        resamples: At least 1. None takes 10,000 up to 300 queries, and with more of them fewer, down to 1,000: the ends
-            of an interval of values in [0, 1] then err by some 0.0006, whatever n.
+        resamples: At least 1. None takes 10,000 up to 200 queries, and with more of them fewer, down to 1,000: the ends
+            of an interval of values in [0, 1] then err by at most some 0.0008, whatever n.
 
     Raises:
         ConfigError: If `resamples` is below 1.
@@ -87,12 +87,12 @@ def _resampled_means(values: NDArray[np.float64], seed: int, resamples: int) -> 
     """
     rng = np.random.Generator(np.random.Philox(key=key_of(seed, "bootstrap")))
     count = len(values)
+    narrow = np.uint16 if count <= 2**16 else np.int64  # four draws of a random word instead of one
     at_once = max(1, _BATCH_VALUES // count)
     means = np.empty((resamples, values.shape[1]))
     for start in range(0, resamples, at_once):
         some = min(at_once, resamples - start)
-        drawn = rng.integers(0, count, size=(some, count))
-        drawn += np.arange(0, some * count, count)[:, None]
+        drawn = rng.integers(0, count, size=(some, count), dtype=narrow) + np.arange(0, some * count, count)[:, None]
         times = np.bincount(drawn.ravel(), minlength=some * count).reshape(some, count)
         means[start : start + some] = times.astype(np.float64) @ values
     return means / count

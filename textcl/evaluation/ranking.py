@@ -7,6 +7,8 @@ point, which is the byte order of UTF-8 and so trec_eval's. NaN has no place in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,8 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
     known = [query_id for query_id in query_ids if query_id in run]
     lengths = np.array([len(run[query_id]) for query_id in known], dtype=np.int64)
     try:
-        scores = np.array([pair[1] for query_id in known for pair in run[query_id]], dtype=np.float64)
+        every = chain.from_iterable(map(run.__getitem__, known))
+        scores = np.fromiter(map(itemgetter(1), every), np.float64, int(lengths.sum()))
     except (TypeError, ValueError):  # the way by single rankings names the score
         return {query_id: canonical_ranking(run[query_id], query_id) for query_id in known}
     with np.errstate(over="ignore"):
@@ -73,7 +76,7 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
     rankings = {}
     for query_id, fault in zip(known, faults.tolist(), strict=True):
         pairs = run[query_id]
-        canonical = not fault and len({pair[0] for pair in pairs}) == len(pairs)
+        canonical = not fault and len(set(map(itemgetter(0), pairs))) == len(pairs)
         rankings[query_id] = list(pairs) if canonical else canonical_ranking(pairs, query_id)
     return rankings
 
