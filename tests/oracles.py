@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from fractions import Fraction
@@ -84,6 +85,55 @@ def ndcg(ranking, gains, k=None):
 
     ideal = discounted(sorted(gains.values(), reverse=True)[:k])
     return discounted([gains.get(doc_id, 0) for doc_id in ranking[:k]]) / ideal if ideal else 0.0
+
+
+def r_precision(ranking, gains):
+    relevant = sum(1 for gain in gains.values() if gain >= 1)
+    return precision(ranking, gains, relevant) if relevant else 0.0
+
+
+def judged(ranking, gains, k):
+    known = 0
+    for doc_id in ranking[:k]:
+        if doc_id in gains:
+            known += 1
+    return known / len(ranking[:k]) if ranking else 0.0
+
+
+def orders_of_ties(scored):
+    """Every ranking that has greater scores first: (document ids) for each order of equal float32 scores."""
+    groups = {}
+    for doc_id, score in scored:
+        groups.setdefault(float32(score), []).append(doc_id)
+    orders = [[]]
+    for score in sorted(groups, reverse=True):
+        ways = list(itertools.permutations(groups[score]))
+        orders = [[*order, *way] for order in orders for way in ways]
+    return orders
+
+
+def holm(p_values):
+    """Each p value times how many are at least as large, never below a smaller one's, at most 1."""
+    adjusted = []
+    for p in p_values:
+        found = 0.0
+        for other in p_values:
+            if other <= p:
+                left = sum(1 for one in p_values if one >= other)
+                found = max(found, min(1.0, left * other))
+        adjusted.append(found)
+    return adjusted
+
+
+def sign_flip_p(differences):
+    """The share of all signs under which the mean lies as far out, twice that of the nearer side."""
+    observed, above, below, count = sum(differences), 0, 0, 0
+    for signs in itertools.product((1, -1), repeat=len(differences)):
+        total = sum(sign * one for sign, one in zip(signs, differences, strict=True))
+        above += total >= observed - 1e-12
+        below += total <= observed + 1e-12
+        count += 1
+    return min(1.0, 2 * min(above, below) / count)
 
 
 def correlation(first, second):

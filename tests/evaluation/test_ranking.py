@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import oracles
 from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.evaluation.ranking import canonical_ranking, top_documents
+from textcl.evaluation.ranking import canonical_ranking, canonical_run, top_documents
 
 SCORES = st.floats(allow_nan=False, width=32)
 
@@ -28,6 +30,23 @@ def names(prefix, count, seed=0):
 @given(st.dictionaries(st.text(max_size=3), st.one_of(SCORES, st.sampled_from([0.0, -0.0, 1.0]))))
 def test_the_canonical_order_is_score_then_id_both_descending(scored):
     assert [doc_id for doc_id, _score in canonical_ranking(scored.items(), "q")] == oracles.canonical(scored.items())
+
+
+RANKED = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([0.5, 0.25, 0.1, 0.0, -0.0, 1e300])), max_size=4)
+
+
+@given(st.dictionaries(st.sampled_from("qrst"), RANKED))
+@example({"q": [("b", 0.5), ("a", 0.25)], "r": [("a", 0.0)], "s": [("a", -0.0)], "t": [("a", 0.5), ("a", 0.25)]})
+def test_rankings_looked_at_together_are_those_looked_at_alone(run):
+    try:
+        expected = {query_id: canonical_ranking(run[query_id], query_id) for query_id in "qrx" if query_id in run}
+    except DataError as error:
+        with pytest.raises(DataError, match=f"^{re.escape(str(error))}$"):
+            canonical_run(run, "qrx")
+        return
+    found = canonical_run(run, "qrx")
+    assert repr(found) == repr(expected)  # -0.0 is told from 0.0
+    assert all(found[query_id] is not run[query_id] for query_id in found)
 
 
 def test_scores_that_differ_only_beyond_float32_are_tied():

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
-from textcl.errors import ConfigError
-from textcl.evaluation.retrieval import Interval, evaluate_run, mean_interval
+from textcl.errors import DataError
+from textcl.evaluation.retrieval import TieBounds, evaluate_run
 
 
 def some_run(queries=40):
@@ -33,22 +32,27 @@ def test_means_and_counts_are_over_all_judged_queries():
     assert result.per_query["recall@1"]["q0"] == 0.0
 
 
-def test_the_interval_is_the_percentile_bootstrap_of_the_mean():
-    values = np.random.default_rng(0).random(50)
-    interval = mean_interval(values, seed=0, resamples=20_000)
-    draws = np.random.default_rng(1).integers(0, 50, size=(20_000, 50))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    assert interval.mean == pytest.approx(values.mean())
-    assert (interval.low, interval.high) == (pytest.approx(low, abs=3e-3), pytest.approx(high, abs=3e-3))
+def test_ties_and_judged_shares_are_told():
+    qrels = {"q": {"right": 1}, "r": {"right": 1, "x": 0}}
+    run = {"q": [("right", 0.5), ("x", 0.5)], "r": [("right", 0.9), ("x", 0.5), ("y", 0.5)]}
+    result = evaluate_run(run, qrels, ["mrr", "recall@2", "hit_rate@3"], resamples=10)
+    assert result.measures["mrr"].mean == 0.75
+    assert result.ties["mrr"] == TieBounds(0.75, 1.0, 0.5)
+    assert result.ties["recall@2"] == TieBounds(1.0, 1.0, 0.0)
+    assert result.judged_fraction == {2: 1 / 2, 3: pytest.approx((1 / 2 + 2 / 3) / 2)}
+    assert json.loads(json.dumps(result.notes_json())) == {
+        "unanswered": 0,
+        "unjudged": 0,
+        "judged_fraction": {"2": 0.5, "3": pytest.approx(7 / 12)},
+        "ties": {"mrr": {"low": 0.75, "high": 1.0, "touched_fraction": 0.5}},
+    }
 
 
-def test_the_interval_covers_the_true_mean_about_nineteen_times_in_twenty():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for trial in range(200):
-        interval = mean_interval(rng.random(60), seed=trial, resamples=400)
-        covered += interval.low <= 0.5 <= interval.high
-    assert 178 <= covered <= 199  # 190 expected, standard deviation 3
+def test_a_score_that_is_no_number_names_its_query_and_document():
+    with pytest.raises(DataError, match=r"^query 'q': the score of document 'd' is 'high', no number; it has no rank$"):
+        evaluate_run({"q": [("c", 0.5), ("d", "high")]}, {"q": {"d": 1}}, ["mrr"])
+    with pytest.raises(DataError, match=r"^query 'q': the score of document 'd' is None, no number"):
+        evaluate_run({"q": [("d", None)]}, {"q": {"d": 1}}, ["mrr"])
 
 
 def test_equal_seeds_give_equal_intervals_and_others_do_not():
@@ -56,22 +60,6 @@ def test_equal_seeds_give_equal_intervals_and_others_do_not():
     first, again, other = (evaluate_run(run, qrels, ["mrr"], seed=seed, resamples=500) for seed in (0, 0, 1))
     assert first == again
     assert first.measures["mrr"] != other.measures["mrr"]
-
-
-def test_resamples_matter():
-    values = np.random.default_rng(0).random(30)
-    few, many = (mean_interval(values, seed=0, resamples=resamples) for resamples in (50, 5000))
-    assert few != many
-
-
-@pytest.mark.parametrize("values", [[0.1] * 10, [0.3]])
-def test_equal_values_have_an_interval_of_no_width(values):
-    assert mean_interval(values, seed=0, resamples=100) == Interval(values[0], values[0], values[0], len(values))
-
-
-def test_no_resamples_are_refused():
-    with pytest.raises(ConfigError, match=r"^resamples: .*, got 0"):
-        mean_interval([1.0, 2.0], seed=0, resamples=0)
 
 
 def test_the_json_has_mean_low_high_and_queries():

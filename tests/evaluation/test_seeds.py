@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textcl.errors import DataError
-from textcl.evaluation.seeds import SeedSummary, summarise_seeds
+from textcl.evaluation.seeds import SeedSummary, compare_seeds, summarise_seeds
 
 SCORES = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=8)
 
@@ -96,3 +96,19 @@ def test_the_json_has_every_number_by_its_name():
 def test_a_measure_without_a_number_is_refused(values, text):
     with pytest.raises(DataError, match=f"^{text}$"):
         summarise_seeds({"mrr": [0.5], "ndcg@10": values})
+
+
+@given(*(2 * [SCORES.filter(lambda values: np.ptp(values) > 1e-6)]))
+def test_the_interval_of_two_systems_over_seeds_is_scipys(before, after):
+    found = compare_seeds(before, after)
+    expected = scipy.stats.ttest_ind(after, before).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9, abs=1e-12)
+
+
+def test_one_run_takes_the_spread_of_the_others_and_two_alone_have_none():
+    found = compare_seeds([0.5], [0.6, 0.7, 0.8])
+    half = 4.302653 * 0.1 * math.sqrt(1 + 1 / 3)  # two degrees of freedom
+    assert (found.low, found.high) == (pytest.approx(0.2 - half, abs=1e-6), pytest.approx(0.2 + half, abs=1e-6))
+    assert json.loads(json.dumps(found.to_json()))["after"]["count"] == 3
+    with pytest.raises(DataError, match="two runs in all tell no spread"):
+        compare_seeds([0.5], [0.6])

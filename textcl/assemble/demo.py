@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textcl.artifacts import check_target, next_numbered
-from textcl.assemble.evaluating import DEFAULT_MEASURES, rank_by_index, rank_collection
+from textcl.assemble.evaluating import rank_by_index, rank_collection
 from textcl.assemble.indexing import build_index
 from textcl.assemble.training import Run, train
 from textcl.corpus.collection import read_collection
 from textcl.corpus.documents import Texts
 from textcl.encoder.load import load_encoder
 from textcl.evaluation.compare import Comparison, compare_runs
+from textcl.evaluation.measures import DEFAULT_MEASURES
 from textcl.evaluation.runs import write_run
 from textcl.index.search import Hit
 from textcl.progress import Progress, Say, quiet, silent

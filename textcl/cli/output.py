@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textcl.assemble.seeds import SeedRuns
     from textcl.evaluation.compare import Comparison
     from textcl.evaluation.retrieval import RetrievalResult
+    from textcl.evaluation.slices import Slice
 
 
 def say(text: str) -> None:
@@ -24,24 +25,73 @@ def show_json(value: Mapping[str, Any]) -> None:
 
 
 def show_measures(result: RetrievalResult) -> None:
-    """Print a table of measures with their intervals."""
-    print(f"{'measure':<14}{'mean':>8}   95 % interval")
+    """Print a table of measures with their intervals, and below it what the means do not tell."""
+    width = max(14, *(len(name) + 2 for name in result.measures))
+    print(f"{'measure':<{width}}{'mean':>8}   95 % interval")
     for name, interval in result.measures.items():
-        print(f"{name:<14}{interval.mean:>8.4f}   {interval.low:.4f} to {interval.high:.4f}")
+        print(f"{name:<{width}}{interval.mean:>8.4f}   {interval.low:.4f} to {interval.high:.4f}{_ties(result, name)}")
+    if result.judged_fraction:
+        shares = ", ".join(f"{share:.3g} of the top {k}" for k, share in result.judged_fraction.items())
+        print(f"judged: {shares}")
     queries = next(iter(result.measures.values())).queries
     unanswered = f", {result.unanswered} of them unanswered (they count as 0)" if result.unanswered else ""
-    print(f"{queries} judged queries{unanswered}")
+    unjudged = f"; {result.unjudged} more without judgement (they do not count)" if result.unjudged else ""
+    print(f"{queries} judged queries{unanswered}{unjudged}")
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """Print a table of measures before and after, in points of a hundred."""
-    print(f"{'measure':<14}{'before':>8}{'after':>8}{'change':>9}   95 % interval of the change")
+def _ties(result: RetrievalResult, name: str) -> str:
+    bounds = result.ties[name]
+    if not bounds.touched_fraction:
+        return ""
+    return f"   ties: {bounds.low:.4f} to {bounds.high:.4f}, in {bounds.touched_fraction:.3g} of the queries"
+
+
+def show_slices(slices: Sequence[Slice]) -> None:
+    """Print a table of measures for parts of the queries, one for each way to part them."""
+    for by in dict.fromkeys(one.by for one in slices):
+        own = [one for one in slices if one.by == by]
+        width = max(len(by), *(len(one.value) for one in own)) + 2
+        names = list(own[0].measures)
+        print(f"\n{by:<{width}}{'queries':>8}" + "".join(f"{name:>26}" for name in names))
+        for one in own:
+            count = one.measures[names[0]].queries
+            cells = (f"{value.mean:.4f} ({value.low:.4f}, {value.high:.4f})" for value in one.measures.values())
+            print(f"{one.value:<{width}}{count:>8}" + "".join(f"{cell:>26}" for cell in cells))
+
+
+def show_comparison(comparison: Comparison, tests: int | None = None) -> None:
+    """Print a table of measures before and after, in points of a hundred; `tests` are what p is corrected for."""
+    head = f"{'measure':<14}{'before':>8}{'after':>8}{'change':>9}   {'95 % interval of the change':<29}"
+    print(f"{head}{'p':>8}{'Holm p':>8}{'detectable':>12}")
     for name, row in comparison.measures.items():
-        change = f"{100 * row.difference:+.1f}"
         interval = f"{100 * row.low:+.1f} to {100 * row.high:+.1f}"
-        print(f"{name:<14}{100 * row.before:>8.1f}{100 * row.after:>8.1f}{change:>9}   {interval}")
+        seen = "" if row.detectable is None else f"{100 * row.detectable:.1f}"
+        means = f"{100 * row.before:>8.1f}{100 * row.after:>8.1f}{100 * row.difference:>+9.1f}"
+        print(f"{name:<14}{means}   {interval:<29}{row.p:>8.4f}{row.adjusted_p:>8.4f}{seen:>12}")
+    for name, seeds in comparison.seeds.items():
+        counts = f"{seeds.before.count} and {seeds.after.count} runs"
+        spread = f"deviation {100 * seeds.before.deviation:.2f} and {100 * seeds.after.deviation:.2f}"
+        print(f"{name:<14}over seeds: {counts}, {spread}, change {100 * seeds.low:+.1f} to {100 * seeds.high:+.1f}")
     queries = next(iter(comparison.measures.values())).queries
-    print(f"{queries} queries; points of 100; paired bootstrap over queries")
+    print(
+        f"{queries} queries; points of 100; paired bootstrap and permutation test over queries, Holm's correction for"
+    )
+    print(
+        f"{tests or len(comparison.measures)} tests; detectable: the true change that 80 of 100 such samples would show"
+    )
+
+
+def show_changes(comparison: Comparison) -> None:
+    """Print the queries that gained and lost most in the first measure."""
+    name = next(iter(comparison.measures))
+    for kind, changes in (("gained", comparison.gained[name]), ("lost", comparison.lost[name])):
+        shown = ", ".join(f"{one.query_id} ({one.before:.3f} to {one.after:.3f})" for one in changes)
+        print(f"{kind} most in {name}: {shown or 'none'}")
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Return what `--json` prints of a comparison."""
+    return {"measures": comparison.to_json(), **comparison.details_json(), "worse": comparison.worse()}
 
 
 def show_seeds(runs: SeedRuns) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from textcl.corpus.beir_files import corpus_file, existing_file, required_file
 from textcl.corpus.documents import check_has_ids, read_texts
 from textcl.corpus.formats import TEXT_COLUMN, numbered_lines
-from textcl.corpus.readers import column_texts, ids, read_records
+from textcl.corpus.readers import check_column, column_texts, ids, read_records
 from textcl.errors import DataError
 
 Qrels = dict[str, dict[str, int]]
@@ -103,6 +104,27 @@ def read_collection(
     )
 
 
+def query_values(folder: str | Path, field: str, *, cache: Path | None = None) -> dict[str, object]:
+    """Return a field of the queries of a BEIR folder: query id → value, None where a query has none.
+
+    Args:
+        folder: Where queries.jsonl is.
+        field: A column, or with a dot a key of one that holds objects, such as "metadata.topic".
+        cache: Folder for the Arrow copy, as in `read_records`.
+
+    Raises:
+        DataError: If there is no such file or column, or no query has the key.
+    """
+    asked = read_records(required_file(Path(folder) / "queries.jsonl"), cache=cache)
+    check_has_ids(asked)
+    column, keys = (field, []) if field in asked.columns else (field.split(".")[0], field.split(".")[1:])
+    check_column(asked, column)
+    values = [_inside(value, keys) for value in asked.dataset[column]]
+    if all(value is None for value in values):
+        raise asked.fault(f"no query has a value of {field!r}")
+    return dict(zip(ids(asked), values, strict=True))
+
+
 def read_qrels(path: str | Path) -> Qrels:
     """Read judgements: BEIR's tsv with its header, or TREC's four columns (query, iteration, document, relevance).
 
@@ -114,6 +136,17 @@ def read_qrels(path: str | Path) -> Qrels:
     if not Path(path).is_file():
         raise DataError("no such file", path)
     return _qrels(_read_judgements(Path(path)))
+
+
+def _inside(value: object, keys: Sequence[str]) -> object:
+    """Return what is at `keys` of an object, which the readers keep as JSON text; None where it has no such key."""
+    for key in keys:
+        try:
+            value = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            return None
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _split_file(folder: Path, split: str) -> Path:

@@ -6,7 +6,9 @@ point, which is the byte order of UTF-8 and so trec_eval's. NaN has no place in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +35,66 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
         query_id: Named in errors.
 
     Raises:
-        DataError: If a score is NaN or a document comes twice.
+        DataError: If a score is NaN or no number, or a document comes twice.
     """
-    ranking = [(doc_id, float(np.float32(score)) + 0.0) for doc_id, score in scored]
-    seen: set[str] = set()
-    for doc_id, score in ranking:
-        if score != score:
-            raise DataError(f"query {query_id!r}: the score of document {doc_id!r} is NaN; it has no rank")
-        if doc_id in seen:
-            raise DataError(f"query {query_id!r}: document {doc_id!r} is ranked twice; keep one of them")
-        seen.add(doc_id)
-    ranking.sort(key=lambda pair: pair[0], reverse=True)
-    ranking.sort(key=lambda pair: pair[1], reverse=True)  # stable also in reverse: ids stay descending among ties
+    pairs = list(scored)
+    doc_ids = [pair[0] for pair in pairs]
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, as in trec_eval
+        scores = _numbers(pairs, query_id).astype(np.float32) + np.float32(0)
+    if len(set(doc_ids)) < len(doc_ids):
+        twice = next(one for place, one in enumerate(doc_ids) if one in doc_ids[:place])
+        raise DataError(f"query {query_id!r}: document {twice!r} is ranked twice; keep one of them")
+    ranking = list(zip(doc_ids, scores.tolist(), strict=True))
+    if not (scores[1:] < scores[:-1]).all():  # most runs come in order
+        ranking.sort(key=lambda pair: pair[0], reverse=True)
+        ranking.sort(key=lambda pair: pair[1], reverse=True)  # stable also in reverse: ids stay descending among ties
     return ranking
+
+
+def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> Run:
+    """Return the rankings of those of `query_ids` that the run has, each in the canonical order.
+
+    Rankings that are canonical already, as searches and run files give them, are found by looking at all together.
+
+    Raises:
+        DataError: As `canonical_ranking`.
+    """
+    known = [query_id for query_id in query_ids if query_id in run]
+    lengths = np.array([len(run[query_id]) for query_id in known], dtype=np.int64)
+    try:
+        every = chain.from_iterable(map(run.__getitem__, known))
+        scores = np.fromiter(map(itemgetter(1), every), np.float64, int(lengths.sum()))
+    except (TypeError, ValueError):  # the way by single rankings names the score
+        return {query_id: canonical_ranking(run[query_id], query_id) for query_id in known}
+    with np.errstate(over="ignore"):
+        narrow = scores.astype(np.float32)
+    sound = (narrow == scores) & ~((scores == 0) & np.signbit(scores))
+    first = np.zeros(len(scores), dtype=np.bool_)
+    first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+    sound[1:] &= first[1:] | (narrow[1:] < narrow[:-1])
+    faults = np.bincount(np.repeat(np.arange(len(known)), lengths), ~sound, len(known))
+    rankings = {}
+    for query_id, fault in zip(known, faults.tolist(), strict=True):
+        pairs = run[query_id]
+        canonical = not fault and len(set(map(itemgetter(0), pairs))) == len(pairs)
+        rankings[query_id] = list(pairs) if canonical else canonical_ranking(pairs, query_id)
+    return rankings
+
+
+def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.float64]:
+    try:
+        numbers = np.array([score for _doc_id, score in pairs], dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([_number(score) for _doc_id, score in pairs])
+    for place in np.flatnonzero(np.isnan(numbers)).tolist():
+        doc_id, score = pairs[place]
+        shown = "NaN" if isinstance(score, float | np.floating) else f"{score!r}, no number"
+        raise DataError(f"query {query_id!r}: the score of document {doc_id!r} is {shown}; it has no rank")
+    return numbers
+
+
+def _number(score: object) -> float:
+    return float(score) if isinstance(score, int | float | np.number) else np.nan
 
 
 def top_documents(

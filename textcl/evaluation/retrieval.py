@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
-import scipy.stats
-from numpy.typing import NDArray
 
-from textcl.errors import ConfigError
-from textcl.evaluation.measures import score_run
-from textcl.evaluation.ranking import Qrels, Run, canonical_ranking
-from textcl.randomness import key_of
+from textcl.evaluation.intervals import Interval, mean_intervals
+from textcl.evaluation.measures import Scores, parse_measure, score_rankings
+from textcl.evaluation.ranking import Qrels, Run, canonical_run
 
-_BATCH_VALUES = 2_000_000  # values resampled at once: 32 MB of positions and values
+_SAME = 1e-12  # values below this apart are one value: other orders add up equal gains in another order
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean over queries and its 95 % interval.
+class TieBounds:
+    """What a measure could be if equal scores were ordered otherwise.
 
     Args:
-        mean: The mean.
-        low: The 2.5th percentile of the resampled means.
-        high: The 97.5th percentile of the resampled means.
-        queries: How many queries the mean is of.
+        low: The mean in the worst order of every query's ties.
+        high: The mean in the best one.
+        touched_fraction: Share of the queries whose value depends on the order of ties.
     """
 
-    mean: float
     low: float
     high: float
-    queries: int
+    touched_fraction: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,9 @@ class RetrievalResult:
         run: The rankings of the judged queries, in the canonical order.
         unanswered: Judged queries for which the run has no document; they count 0.
         unjudged: Queries of the run without judgements; they count nothing.
+        ties: Measure → its bounds over all orders of equal scores.
+        judged_fraction: Cutoff → share of judged documents among those ranked so high, mean over the queries that are
+            answered. What is not judged counts as not relevant: where the share is small, a better run may look worse.
     """
 
     measures: dict[str, Interval]
@@ -51,10 +50,21 @@ class RetrievalResult:
     run: Run = field(repr=False)
     unanswered: int
     unjudged: int
+    ties: dict[str, TieBounds]
+    judged_fraction: dict[int, float]
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """Return measure → {"mean", "low", "high", "queries"}."""
         return {name: asdict(interval) for name, interval in self.measures.items()}
+
+    def notes_json(self) -> dict[str, Any]:
+        """Return what a mean does not tell: counts of queries, judged shares, and bounds where ties touch a measure."""
+        return {
+            "unanswered": self.unanswered,
+            "unjudged": self.unjudged,
+            "judged_fraction": {str(k): share for k, share in self.judged_fraction.items()},
+            "ties": {name: asdict(bounds) for name, bounds in self.ties.items() if bounds.touched_fraction},
+        }
 
 
 def evaluate_run(
@@ -63,7 +73,7 @@ def evaluate_run(
     measures: Sequence[str],
     *,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int | None = None,
 ) -> RetrievalResult:
     """Return the measures of `run` with their intervals.
 
@@ -72,51 +82,32 @@ def evaluate_run(
         qrels: Query id → document id → gain.
         measures: Such as "ndcg@10"; see `measures.parse_measure`.
         seed: Of the bootstrap; equal seeds give equal intervals.
-        resamples: Of the bootstrap, at least 1.
+        resamples: Of the bootstrap, at least 1; None for as many as `intervals.mean_intervals` takes then.
 
     Raises:
         ConfigError: If a measure is unknown or `resamples` is below 1.
-        DataError: If there is no judged query, a score is NaN or a document is ranked twice.
+        DataError: If there is no judged query, a score is no number or a document is ranked twice.
     """
-    per_query = score_run(run, qrels, measures)
-    intervals = {
-        name: mean_interval(list(values.values()), seed=seed, resamples=resamples) for name, values in per_query.items()
-    }
-    ordered = {query_id: canonical_ranking(run[query_id], query_id) for query_id in qrels if query_id in run}
-    answered = sum(1 for ranking in ordered.values() if ranking)
-    return RetrievalResult(intervals, per_query, ordered, len(qrels) - answered, len(run) - len(ordered))
+    rankings = canonical_run(run, qrels)
+    parsed = [parse_measure(text) for text in measures]
+    names = list(dict.fromkeys(map(str, parsed)))
+    cutoffs = sorted({measure.cutoff for measure in parsed if measure.cutoff is not None})
+    scores = score_rankings(rankings, qrels, [*names, *(f"judged@{k}" for k in cutoffs)] if names else [])
+    table = np.stack([scores.values[name] for name in names], axis=1)
+    answered = np.array([bool(rankings.get(query_id)) for query_id in qrels])
+    return RetrievalResult(
+        measures=dict(zip(names, mean_intervals(table, seed=seed, resamples=resamples), strict=True)),
+        per_query=scores.per_query(names),
+        run=rankings,
+        unanswered=int((~answered).sum()),
+        unjudged=len(run) - len(rankings),
+        ties={name: _bounds(scores, name) for name in names},
+        judged_fraction={
+            k: float(scores.values[f"judged@{k}"][answered].mean()) if answered.any() else 0.0 for k in cutoffs
+        },
+    )
 
 
-def mean_interval(values: Sequence[float] | NDArray[np.float64], *, seed: int, resamples: int) -> Interval:
-    """Return the mean of `values` with its 95 % percentile bootstrap interval.
-
-    Values that are all equal, a single one among them, give an interval of no width: the sample holds nothing from
-    which to tell the spread. Equal seeds and numbers of values give equal resamples, whatever the values.
-
-    Args:
-        values: (n,) finite, n at least 1.
-        seed: Of the resampling.
-        resamples: At least 1.
-
-    Raises:
-        ConfigError: If `resamples` is below 1.
-
-    References:
-        Efron and Tibshirani (1993), An introduction to the bootstrap, section 13.3.
-    """
-    if resamples < 1:
-        raise ConfigError("resamples", resamples, "a whole number of at least 1")
-    sample = np.asarray(values, dtype=np.float64)
-    if np.ptp(sample) == 0:
-        only = float(sample[0])
-        return Interval(only, only, only, len(sample))
-    found = scipy.stats.bootstrap(
-        (sample,),
-        np.mean,
-        n_resamples=resamples,
-        batch=max(1, _BATCH_VALUES // len(sample)),
-        vectorized=True,
-        method="percentile",
-        rng=np.random.Generator(np.random.Philox(key=key_of(seed, "bootstrap"))),
-    ).confidence_interval
-    return Interval(float(sample.mean()), float(found.low), float(found.high), len(sample))
+def _bounds(scores: Scores, name: str) -> TieBounds:
+    worst, best = scores.worst[name], scores.best[name]
+    return TieBounds(float(worst.mean()), float(best.mean()), float((best - worst > _SAME).mean()))

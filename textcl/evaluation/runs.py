@@ -68,6 +68,8 @@ def _parse(line: bytes, path: Path, number: int) -> tuple[str, str, float]:
         problem = f"expected six fields (query_id Q0 doc_id rank score tag), got {len(fields)}"
         raise DataError(problem, path, number)
     try:
+        if "_" in fields[4]:  # Python's own way to write numbers
+            raise ValueError
         score = float(fields[4])
     except ValueError as error:
         raise DataError(f"score: expected a number, got {fields[4]!r}", path, number) from error

@@ -55,6 +55,53 @@ def summarise_seeds(values: Mapping[str, Sequence[float]]) -> dict[str, SeedSumm
     return {name: _summary(name, [float(value) for value in own]) for name, own in values.items()}
 
 
+@dataclass(frozen=True)
+class SeedDifference:
+    """One measure of two systems with a run a seed.
+
+    Args:
+        before: The first system's runs.
+        after: The second system's.
+        low: Lower end of the 95 % t interval of the difference of the two means over seeds, as if both had one spread.
+        high: Its upper end.
+    """
+
+    before: SeedSummary
+    after: SeedSummary
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return every field by its name."""
+        return {"before": self.before.to_json(), "after": self.after.to_json(), "low": self.low, "high": self.high}
+
+
+def compare_seeds(before: Sequence[float], after: Sequence[float]) -> SeedDifference:
+    """Return what seeds change of a measure in two systems.
+
+    One system may have a single run: the spread is then the other's.
+
+    Args:
+        before: One value a seed.
+        after: One value a seed; seeds are not paired, since equal seeds of two recipes share nothing.
+
+    Raises:
+        DataError: If there are fewer than three values in all, or one is no finite number.
+
+    References:
+        Student's test of two samples with one variance.
+    """
+    first, second = (_summary("the measure", list(values)) for values in (before, after))
+    freedom = first.count + second.count - 2
+    if freedom < 1:
+        raise DataError("two runs in all tell no spread; give at least two of one system")
+    squares = (first.count - 1) * first.deviation**2 + (second.count - 1) * second.deviation**2
+    error = math.sqrt(squares / freedom * (1 / first.count + 1 / second.count))
+    half = float(scipy.stats.t.ppf(0.975, freedom)) * error
+    difference = second.mean - first.mean
+    return SeedDifference(first, second, difference - half, difference + half)
+
+
 def _summary(name: str, values: list[float]) -> SeedSummary:
     if not values:
         raise DataError(f"{name}: no value of any seed")
