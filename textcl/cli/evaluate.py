@@ -1,4 +1,4 @@
-"""`textcl evaluate retrieval` and `textcl evaluate sts`."""
+"""`textcl evaluate`: retrieval and sts here, the others in `uses.py`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import Annotated
 
 import typer
 
+from textcl.cli import uses
 from textcl.cli.output import say, show_json, show_measures
 from textcl.progress import bar
 
 app = typer.Typer(help="Measure encoders and indexes.", no_args_is_help=True)
+app.command("pairs")(uses.pairs)
+app.command("probe")(uses.probe)
+app.command("clusters")(uses.clusters)
+app.command("anomalies")(uses.anomalies)
+app.command("paraphrases")(uses.paraphrases)
+app.command("geometry")(uses.geometry)
+app.command("grid")(uses.grid)
 
 
 @app.command()
@@ -73,4 +81,8 @@ def sts(
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
     else:
-        print(f"spearman {result.spearman:.4f}  pearson {result.pearson:.4f}  {result.pairs} pairs")
+        shown = [
+            f"{name} {getattr(result, name):.4f} ({low:.4f} to {high:.4f})"
+            for name, (low, high) in (result.intervals or {}).items()
+        ]
+        print("  ".join([*shown, f"{result.pairs} pairs"]))
