@@ -70,3 +70,21 @@ def test_shapes_that_do_not_agree_are_refused_by_name():
         score_sts(first, second[:3], gold)
     with pytest.raises(ShapeError, match=r"^gold"):
         score_sts(first, second, gold[:3])
+
+
+def test_intervals_are_those_of_resampled_pairs():
+    first, second, gold = pairs(5, 40)
+    gold = np.round(gold + 5 * np.einsum("nd,nd->n", first, second))
+    found = score_sts(first, second, gold, resamples=4000)
+    assert score_sts(first, second, gold).intervals is None
+    cosines = [oracles.cosine(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    draws = np.random.default_rng(0).integers(0, 40, size=(2000, 40))
+    pearson, spearman = [], []
+    for rows in draws:
+        some, grades = [cosines[row] for row in rows], gold[rows].tolist()
+        pearson.append(oracles.correlation(some, grades))
+        spearman.append(oracles.correlation(oracles.ranks(some), oracles.ranks(grades)))
+    for name, values in (("pearson", pearson), ("spearman", spearman)):
+        assert found.intervals[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])), abs=0.025)
+    assert found.to_json()["intervals"] == found.intervals
+    assert score_sts(first, second, gold, seed=1, resamples=100) != score_sts(first, second, gold, resamples=100)

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.labelled import rows_of_split
 from textcl.assemble.notes import missing_note
+from textcl.assemble.once import embed_sides
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.collection import Collection
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
@@ -189,12 +190,7 @@ def score_pairs(
     Raises:
         DataError: If there is no correlation, since all grades or all cosines are equal.
     """
-    sides = [
-        embed_texts(encoder, side, progress=progress, description=f"encode {name} sentences")
-        for name, side in (("first", pairs.first), ("second", pairs.second))
-    ]
-    if cut := sides[0].cut_texts + sides[1].cut_texts:
-        say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
+    sides = embed_sides(encoder, [pairs.first, pairs.second], progress=progress, say=say)
     try:
         return score_sts(sides[0].vectors, sides[1].vectors, pairs.grades, resamples=resamples)
     except DataError as error:

@@ -9,14 +9,14 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.evaluating import GradedPairs, read_graded_pairs
-from textcl.assemble.uses import Model, embed_sides
+from textcl.assemble.once import embed_sides
+from textcl.assemble.uses import Model, loaded
 from textcl.corpus.beir_files import is_collection
 from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.embed import embed_texts
-from textcl.encoder.load import load_encoder, prompt_of
+from textcl.encoder.load import prompt_of
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.grid import BYTES, GridCell, Measure, quality_grid
 from textcl.evaluation.measures import depth_of, score_run
@@ -76,14 +76,16 @@ def evaluate_grid(
     if Path(data).is_dir() and not is_collection(data):
         raise DataError("is a folder without corpus.jsonl or corpus.jsonl.gz; name a BEIR folder or a file", data)
     read = read_collection(Path(data), split or "test") if Path(data).is_dir() else read_graded_pairs(data, split=split)
-    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    encoder = loaded(model)
     width = encoder.get_embedding_dimension() or 0
     dimensions = settings.dimensions or tuple(part for part in (width, width // 2, width // 4, width // 8) if part)
     for dimension in dimensions:
         if not 1 <= dimension <= width:
             raise ConfigError("dimensions", dimension, f"a number from 1 to {width}, the encoder's own")
     if isinstance(read, GradedPairs):
-        queries, documents = (one.vectors for one in embed_sides(encoder, [read.first, read.second], progress, say))
+        queries, documents = (
+            one.vectors for one in embed_sides(encoder, [read.first, read.second], progress=progress, say=say)
+        )
         measure = _graded(read.grades)
     else:
         sides = ((prompt_of(encoder, "document"), read.documents), (prompt_of(encoder, "query"), read.queries))

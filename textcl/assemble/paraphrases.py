@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from textcl.assemble.uses import Model, embed_sides
+from textcl.assemble.once import embed_sides
+from textcl.assemble.uses import Model, loaded
 from textcl.corpus.documents import Texts, read_texts
 from textcl.corpus.readers import check_column, read_records
 from textcl.errors import ConfigError, DataError
@@ -75,7 +76,7 @@ def evaluate_paraphrases(
     if len(texts.texts) < 2:
         raise DataError("has a single text; a pair needs two", data)
     known = None if duplicates is None else _known_pairs(duplicates, texts)
-    (embedded,) = embed_sides(model, [texts.texts], progress, say)
+    (embedded,) = embed_sides(loaded(model), [texts.texts], progress=progress, say=say)
     pairs = mine_paraphrases(embedded.vectors, limit, progress=progress)
     return Paraphrases(texts, pairs, None if known is None else score_paraphrases(pairs, known))
 

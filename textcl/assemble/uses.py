@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.labelled import named, read_labelled_pairs, read_labelled_texts
+from textcl.assemble.once import embed_sides
 from textcl.corpus.documents import read_texts
 from textcl.corpus.readers import check_column, column_texts, read_records
-from textcl.encoder.embed import Embedded, embed_texts
 from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.anomalies import AnomaliesResult, score_anomalies
@@ -50,7 +49,7 @@ def evaluate_pairs(
         DataError: If a column is missing, a text is empty, a label is neither 0 nor 1, or all labels are equal.
     """
     pairs = read_labelled_pairs(data, columns, split)
-    first, second = embed_sides(model, [pairs.first, pairs.second], progress, say)
+    first, second = embed_sides(loaded(model), [pairs.first, pairs.second], progress=progress, say=say)
     with named(pairs.records):
         return score_labelled_pairs(first.vectors, second.vectors, pairs.labels)
 
@@ -87,7 +86,7 @@ def evaluate_probe(
         test = np.isin(labelled.rows, read_labelled_texts(data, columns, test_split).rows)
     with named(labelled.records):  # faults of labels before anything is encoded
         plan_splits(check_labels(labelled.labels, len(labelled.texts)), test, settings)
-    (embedded,) = embed_sides(model, [labelled.texts], progress, say)
+    (embedded,) = embed_sides(loaded(model), [labelled.texts], progress=progress, say=say)
     with named(labelled.records):
         return score_probe(embedded.vectors, labelled.labels, test=test, settings=settings)
 
@@ -121,7 +120,7 @@ def evaluate_clusters(
     labelled = read_labelled_texts(data, columns, split)
     with named(labelled.records):
         settings.count(check_labels(labelled.labels, len(labelled.texts)))
-    (embedded,) = embed_sides(model, [labelled.texts], progress, say)
+    (embedded,) = embed_sides(loaded(model), [labelled.texts], progress=progress, say=say)
     with named(labelled.records):
         return score_clusters(embedded.vectors, labelled.labels, settings=settings, progress=progress)
 
@@ -157,7 +156,7 @@ def evaluate_anomalies(
     check_neighbours(k, len(known))
     if shared := len(set(known) & set(labelled.texts)):
         say(f"{shared} texts of {data} stand in {reference} too, at a distance of 0 from themselves")
-    tested, normal = embed_sides(model, [labelled.texts, known], progress, say)
+    tested, normal = embed_sides(loaded(model), [labelled.texts, known], progress=progress, say=say)
     with named(labelled.records):
         return score_anomalies(tested.vectors, labels, normal.vectors, k=k, progress=progress)
 
@@ -209,15 +208,11 @@ def evaluate_geometry(
         say(f"{sample} of {len(texts)} texts, drawn at random")
         rows = np.sort(permutation(len(texts), 0, "geometry")[:sample])
         sides = [[side[row] for row in rows] for side in sides]
-    embedded, *others = embed_sides(model, sides, progress, say)
+    embedded, *others = embed_sides(loaded(model), sides, progress=progress, say=say)
     partners = others[0].vectors if others else None
     return measure_geometry(embedded.vectors, partners=partners, lengths=embedded.lengths, k=k, progress=progress)
 
 
-def embed_sides(model: Model, sides: Sequence[Sequence[str]], progress: Progress, say: Say) -> list[Embedded]:
-    """Return the embeddings of several lists of texts under one encoder, and say how many texts were cut."""
-    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
-    embedded = [embed_texts(encoder, side, progress=progress) for side in sides]
-    if cut := sum(one.cut_texts for one in embedded):
-        say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
-    return embedded
+def loaded(model: Model) -> SentenceTransformer:
+    """Return the encoder itself, loaded where it is a folder or a name."""
+    return model if isinstance(model, SentenceTransformer) else load_encoder(model)

@@ -68,7 +68,7 @@ def neighbour_distances(
     if rows.shape[1] != known.shape[1]:
         raise ShapeError("embeddings", rows.shape, f"(N, {known.shape[1]}), as wide as reference")
     _rows, cosines = nearest_rows(rows, known, k, progress=progress)
-    distances: NDArray[np.float64] = 1 - cosines.astype(np.float64).mean(axis=1)
+    distances: NDArray[np.float64] = 1 - cosines.mean(axis=1)
     return distances
 
 

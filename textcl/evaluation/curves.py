@@ -103,7 +103,7 @@ class LabelledScores:
         if len(bad := np.flatnonzero((labels != 0) & (labels != 1))):
             raise DataError(f"{kind} {bad[0] + 1}: expected a label of 0 or 1, got {labels[bad[0]]}")
         self.labels = labels.astype(bool)
-        if positives is None and self.labels.all() != self.labels.any():
+        if positives is None and 0 < self.labels.sum() < len(labels):
             positives = int(self.labels.sum())
         if positives is None:
             only = int(labels[0]) if len(labels) else "missing"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, ShapeError
 from textcl.evaluation.neighbours import nearest_rows
-from textcl.evaluation.vectors import Vectors, unit_rows
+from textcl.evaluation.vectors import GRAIN, Vectors, unit_rows
 from textcl.progress import Progress, quiet
 
 _ROUNDING = float(np.finfo(np.float32).eps)  # encoders compute no finer, whatever the width here
@@ -103,7 +103,7 @@ def measure_geometry(
         hub_skew=hub_skew(occurrences),
         robin_hood=robin_hood(occurrences),
         never_near_fraction=float((occurrences == 0).mean()),
-        near_duplicate_fraction=float((cosines[:, 0] >= np.float32(duplicate_cosine)).mean()),
+        near_duplicate_fraction=float((cosines[:, 0] >= duplicate_cosine - GRAIN / 2).mean()),
         k=k,
         duplicate_cosine=duplicate_cosine,
         alignment=None if partners is None else alignment(rows, partners),

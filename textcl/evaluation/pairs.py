@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from textcl.evaluation.curves import Best, LabelledScores
 from textcl.evaluation.intervals import Counts, Estimate, bootstrap
-from textcl.evaluation.vectors import Vectors, pair_cosines
+from textcl.evaluation.vectors import GRAIN, Vectors, grains, pair_cosines
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ def score_labelled_pairs(
 ) -> PairsResult:
     """Return how well the cosines of `first` and `second`, row by row, follow labels of 0 and 1.
 
-    Cosines are rounded to float32, as encoders compute no finer, so that texts which are equal to rounding tie. The
-    intervals are of resampled pairs, as many of each label as there are.
+    Cosines are rounded to `vectors.GRAIN`, as encoders compute no finer, so that those which are equal to rounding tie.
+    The intervals are of resampled pairs, as many of each label as there are.
 
     Args:
         first: (N, D) embeddings of the first sentences, of any length but 0.
@@ -79,7 +78,7 @@ def score_labelled_pairs(
         Average precision and thresholds as in sentence-transformers' BinaryClassificationEvaluator; average precision
         by groups of equal scores as in scikit-learn's `average_precision_score`.
     """
-    scores = LabelledScores(pair_cosines(first, second).astype(np.float32), labels)
+    scores = LabelledScores(grains(pair_cosines(first, second)) * GRAIN, labels)
     best_f1, best_accuracy = scores.best_f1, scores.best_accuracy
 
     def statistic(counts: Counts) -> tuple[float, float, float]:

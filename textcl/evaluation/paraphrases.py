@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.curves import Best, LabelledScores
-from textcl.evaluation.vectors import Vectors, unit_rows
+from textcl.evaluation.vectors import GRAIN, Vectors, grains, unit_rows
 from textcl.progress import Progress, quiet
 
 
@@ -27,7 +27,7 @@ class MinedPairs:
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
-    cosines: NDArray[np.float32]
+    cosines: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.first)
@@ -77,8 +77,8 @@ def mine_paraphrases(
 ) -> MinedPairs:
     """Return the most alike pairs of different rows, each once.
 
-    Cosines are summed in float64 and rounded to float32, and equal ones are ordered by row, so that the size of a block
-    changes nothing. Memory beside the embeddings is that of one block of cosines and of `limit` pairs.
+    Cosines are rounded to `vectors.GRAIN`, and equal ones are ordered by row, so that the size of a block changes
+    nothing. Memory beside the embeddings is that of one block of cosines and of `limit` pairs.
 
     Args:
         embeddings: (N, D), N at least 2, of any length but 0.
@@ -96,15 +96,15 @@ def mine_paraphrases(
         if value < 1:
             raise ConfigError(field, value, "a whole number of at least 1")
     vectors = unit_rows(embeddings, "embeddings", least=2)
-    kept = MinedPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    least = np.float32(at_least)
+    kept = MinedPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    least = at_least
     with progress("comparing all pairs", len(vectors)) as advance:
         for start in range(0, len(vectors), block_rows):
             some = vectors[start : start + block_rows]
             for other in range(0, start + 1, block_rows):
                 kept = _merged(kept, _block(vectors[other : other + block_rows], some, other, start, least), limit)
                 if len(kept) == limit:
-                    least = max(least, kept.cosines[-1])
+                    least = max(least, float(kept.cosines[-1]))
             advance(len(some))
     return kept
 
@@ -133,10 +133,10 @@ def score_paraphrases(mined: MinedPairs, known: Iterable[tuple[int, int]]) -> Pa
 
 
 def _block(
-    first: NDArray[np.float64], second: NDArray[np.float64], first_row: int, second_row: int, least: np.float32
+    first: NDArray[np.float64], second: NDArray[np.float64], first_row: int, second_row: int, least: float
 ) -> MinedPairs:
     """Return the pairs of two blocks with a cosine of at least `least`; of a block with itself, each pair once."""
-    cosines = (first @ second.T).astype(np.float32)
+    cosines: NDArray[np.float64] = grains(first @ second.T) * GRAIN
     near = cosines >= least
     if first_row == second_row:
         near = np.triu(near, k=1)

@@ -9,6 +9,9 @@ from textcl.errors import DataError, ShapeError
 
 Vectors = NDArray[np.float32] | NDArray[np.float64]
 
+GRAIN = np.float64(2.0**-24)
+"""Cosines are told apart to this: encoders compute in float32, and the order of a sum changes a float64 far less."""
+
 
 def unit_rows(
     rows: Vectors, name: str, *, faulty: str = "text {}: its embedding", least: int = 1
@@ -53,3 +56,12 @@ def pair_cosines(first: Vectors, second: Vectors, *, least: int = 1) -> NDArray[
     ]
     cosines: NDArray[np.float64] = np.einsum("nd,nd->n", *sides).clip(-1, 1)
     return cosines
+
+
+def grains(cosines: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return cosines as whole numbers of `GRAIN`, so that those which differ by rounding alone are equal, also near 0.
+
+    Each, times `GRAIN`, is exactly a float32.
+    """
+    whole: NDArray[np.int64] = np.rint(cosines.clip(-1, 1) / GRAIN).astype(np.int64)
+    return whole
