@@ -3,7 +3,8 @@
     python -m benchmarks.published --data FOLDER
 
 SciFact test: nDCG@10 of all-MiniLM-L6-v2 at 256 tokens, published 0.6451 (MTEB). Spearman of STS-B test, published
-0.820, and of SICK-R test, published 0.776.
+0.820, and of SICK-R, published 0.776 (MTEB), whose test split is all of the 9,927 pairs; on the 4,927 pairs of the
+original test split the model has 0.771.
 
 --only measures some of them anew and keeps what results/published.json has of the others.
 """
@@ -26,7 +27,7 @@ from textcl.progress import bar
 EXPECTED = {
     "scifact test ndcg@10": (0.645, 0.003),
     "stsb test spearman": (0.820, 0.003),
-    "sick-r test spearman": (0.776, 0.003),
+    "sick-r all spearman": (0.776, 0.003),
 }
 SETS = [name.split()[0] for name in EXPECTED]
 
@@ -62,7 +63,8 @@ def measure(encoder: SentenceTransformer, name: str, arguments: argparse.Namespa
     folder = data_folder(arguments, name)
     if name == "scifact":
         return evaluate_retrieval(encoder, read_collection(folder), progress=bar).to_json()
-    return evaluate_sts(encoder, folder / "sts.tsv.gz", split="test", progress=bar).to_json()
+    split = "test" if name == "stsb" else None
+    return evaluate_sts(encoder, folder / "sts.tsv.gz", split=split, progress=bar).to_json()
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ def test_pairs_without_labels_of_both_kinds(refused_by, files, rows, fault):
         (("clusters", "odd.tsv", "--clusters", "1"), "clusters: expected a whole number of at least 2, got 1"),
         (("anomalies", "labelled.tsv", "--reference", "normal.txt"), "labelled.tsv:2: column 'label': expected a la"),
         (("anomalies", "odd.tsv", "--reference", "none.txt"), "none.txt: no such file"),
-        (("anomalies", "odd.tsv", "--reference", "normal.txt", "-k", "21"), "k: expected a number of neighbours from 1"),
+        (("anomalies", "odd.tsv", "--reference", "normal.txt", "-k", "21"), "k: expected a number of neighbours"),
         (("geometry", "texts.jsonl", "--partner", "other"), "texts.jsonl: no column 'other'; there are: _id, text"),
         (("geometry", "labelled.tsv", "--column", "text", "--sample", "5"), "sample: expected at least 12 texts"),
         (("paraphrases", "texts.jsonl", "--limit", "0"), "limit: expected a whole number of at least 1, got 0"),

@@ -10,6 +10,7 @@ import sklearn.metrics
 from sklearn.linear_model import LogisticRegression
 
 from textcl.errors import ConfigError, DataError, ShapeError
+from textcl.evaluation import probe
 from textcl.evaluation.probe import ProbeSettings, plan_splits, score_probe
 
 
@@ -123,11 +124,10 @@ def test_the_json_names_everything():
     }
 
 
-def test_a_classifier_that_is_not_done_is_counted():
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(200, 20)).astype(np.float32)
-    labels = ["a" if row[0] > 0 else "b" for row in vectors]
-    assert score_probe(vectors, labels, settings=ProbeSettings(repeats=2, c=1e12)).unconverged in (0, 1, 2)
+def test_a_classifier_that_is_not_done_is_counted(monkeypatch):
+    assert score_probe(*texts(9), settings=ProbeSettings(repeats=2)).unconverged == 0
+    monkeypatch.setattr(probe, "_MOST_STEPS", 2)
+    assert score_probe(*texts(9), settings=ProbeSettings(repeats=2)).unconverged == 2
 
 
 @pytest.mark.parametrize(

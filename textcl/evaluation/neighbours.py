@@ -53,7 +53,7 @@ def nearest_rows(
             for first in range(0, len(queries), _QUERY_ROWS):
                 some = slice(first, first + _QUERY_ROWS)
                 # One number for the whole order: the cosine above the row counted from the end.
-                keys = (grains(queries[some] @ reference[rows].T) << 32) | (_LOW - rows)
+                keys = (grains(queries[some] @ reference[start : start + chunk_rows].T) << 32) | (_LOW - rows)
                 if among_themselves:
                     keys[np.arange(first, first + len(keys))[:, None] == rows] = _NOTHING
                 both = np.concatenate([best[some], keys], axis=1)
