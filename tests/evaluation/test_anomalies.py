@@ -74,3 +74,9 @@ def test_what_cannot_be_scored_is_refused():
         score_anomalies(rows, labels, reference)
     with pytest.raises(ShapeError, match=r"^embeddings: expected shape \(N, 4\), as wide as reference"):
         score_anomalies(rows, labels, reference[2:, :4])
+
+
+def test_every_resample_has_texts_of_both_labels():
+    rows = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1]], np.float32)
+    found = score_anomalies(rows, [0, 0, 0, 1], np.array([[1, 0]], np.float32), k=1, resamples=200)
+    assert (found.auroc.low, found.average_precision.low) == (1.0, 1.0)

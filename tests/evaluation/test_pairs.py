@@ -87,3 +87,10 @@ def test_pairs_that_cannot_be_scored_are_named():
         score_labelled_pairs(first, second[:9], labels)
     with pytest.raises(ShapeError, match=r"^positive"):
         score_labelled_pairs(first, second, labels[:9])
+
+
+def test_every_resample_has_pairs_of_both_labels():
+    first = np.eye(4, dtype=np.float32)
+    second = first[[0, 2, 3, 1]]  # one pair of equals among four
+    found = score_labelled_pairs(first, second, [1, 0, 0, 0], resamples=200)
+    assert (found.average_precision.low, found.f1.low, found.accuracy.low) == (1.0, 1.0, 1.0)

@@ -177,3 +177,11 @@ def test_embeddings_that_are_no_numbers_are_named(scaling):
 def test_settings_out_of_range_are_refused(setting, fault):
     with pytest.raises(ConfigError, match=rf"^{fault}$"):
         ProbeSettings(**setting)
+
+
+def test_every_resample_has_every_label():
+    vectors, labels = texts(4, count=45, noise=0.01)
+    rare = [label != "c2" or row < 33 for row, label in enumerate(labels)]
+    test = np.array([row >= 30 for row, kept in enumerate(rare) if kept])
+    found = score_probe(vectors[rare], [label for label, kept in zip(labels, rare, strict=True) if kept], test=test)
+    assert found.measures["macro_f1"].low == 1.0  # one tested text of c2, which a plain bootstrap would often leave out

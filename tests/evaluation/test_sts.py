@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from textcl.errors import DataError, ShapeError
-from textcl.evaluation.sts import score_sts
+from textcl.evaluation.sts import resampled_ranks, score_sts
 
 
 def pairs(seed, count):
@@ -88,3 +88,12 @@ def test_intervals_are_those_of_resampled_pairs():
         assert found.intervals[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])), abs=0.025)
     assert found.to_json()["intervals"] == found.intervals
     assert score_sts(first, second, gold, seed=1, resamples=100) != score_sts(first, second, gold, resamples=100)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=12))
+def test_ranks_of_a_resample_are_those_of_its_items_repeated(rows):
+    groups, counts = (np.array(column) for column in zip(*rows, strict=True))
+    repeated = [(group, place) for place, (group, count) in enumerate(rows) for _copy in range(count)]
+    expected = oracles.ranks([group for group, _place in repeated])
+    found = resampled_ranks(groups, counts.astype(np.float64))
+    assert [found[place] for _group, place in repeated] == expected

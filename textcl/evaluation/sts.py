@@ -90,15 +90,20 @@ def _intervals(
 
     def statistic(counts: Counts) -> tuple[float, float]:
         weights = counts.astype(np.float64)
-        first, second = (_mid_ranks(one, weights) for one in groups)
+        first, second = (resampled_ranks(one, weights) for one in groups)
         return _correlation(first, second, weights), _correlation(cosines, scores, weights)
 
     found = bootstrap(statistic, len(scores), seed=seed, resamples=resamples)
     return {name: (one.low, one.high) for name, one in zip(("spearman", "pearson"), found, strict=True)}
 
 
-def _mid_ranks(groups: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rank of each item, (N,), in a sample that has it `weights` times; equal values share their mean."""
+def resampled_ranks(groups: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each item, (N,), in a sample that has it `weights` times; equal values share their mean.
+
+    Args:
+        groups: (N,) whole numbers that compare as the values do.
+        weights: (N,) how many times each item is in the sample.
+    """
     totals = np.bincount(groups, weights=weights)
     ranks: NDArray[np.float64] = (np.cumsum(totals) - totals / 2 + 0.5)[groups]
     return ranks
