@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.harness import data_folder, parser, write_result
 from textcl.assemble.evaluating import evaluate_retrieval
-from textcl.assemble.searching import build_index
+from textcl.assemble.indexing import build_index
 from textcl.assemble.training import train
 from textcl.corpus.collection import read_collection
 from textcl.corpus.documents import Texts

@@ -163,6 +163,11 @@ def cosine(first, second):
 # --- losses -------------------------------------------------------------------------------------------------------
 
 
+def grain(cosine):
+    """The cosine to the nearest multiple of 2 ** -24."""
+    return round(cosine * 2**24) / 2**24
+
+
 def negatives_of(i, anchors, positives, negatives=(), same=None, same_side=False, same_negatives=None, further=None):
     """The rows that anchor i is told apart from; `same`, `same_negatives` and `further` positives take rows out."""
     found = []

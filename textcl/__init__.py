@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textcl.assemble.encoding import encode
     from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+    from textcl.assemble.grid import evaluate_grid
     from textcl.assemble.indexing import build_index
     from textcl.assemble.mining import mine
+    from textcl.assemble.paraphrases import evaluate_paraphrases
     from textcl.assemble.searching import Searcher, open_searcher
     from textcl.assemble.seeds import SeedRuns, train_seeds
     from textcl.assemble.training import Run, train
+    from textcl.assemble.uses import (
+        evaluate_anomalies,
+        evaluate_clusters,
+        evaluate_geometry,
+        evaluate_pairs,
+        evaluate_probe,
+    )
     from textcl.corpus.collection import Collection, read_collection
     from textcl.encoder.load import load_encoder
     from textcl.errors import ArtifactError, ConfigError, DataError, MissingExtraError, ShapeError, TextclError
@@ -36,6 +45,13 @@ _HOMES = {
     "TextclError": "textcl.errors",
     "build_index": "textcl.assemble.indexing",
     "encode": "textcl.assemble.encoding",
+    "evaluate_anomalies": "textcl.assemble.uses",
+    "evaluate_clusters": "textcl.assemble.uses",
+    "evaluate_geometry": "textcl.assemble.uses",
+    "evaluate_grid": "textcl.assemble.grid",
+    "evaluate_pairs": "textcl.assemble.uses",
+    "evaluate_paraphrases": "textcl.assemble.paraphrases",
+    "evaluate_probe": "textcl.assemble.uses",
     "evaluate_retrieval": "textcl.assemble.evaluating",
     "evaluate_sts": "textcl.assemble.evaluating",
     "load_encoder": "textcl.encoder.load",
@@ -61,6 +77,13 @@ __all__ = [
     "TextclError",
     "build_index",
     "encode",
+    "evaluate_anomalies",
+    "evaluate_clusters",
+    "evaluate_geometry",
+    "evaluate_grid",
+    "evaluate_pairs",
+    "evaluate_paraphrases",
+    "evaluate_probe",
     "evaluate_retrieval",
     "evaluate_sts",
     "load_encoder",

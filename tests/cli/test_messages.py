@@ -67,8 +67,10 @@ def test_documents_and_queries_cut_in_an_evaluation_are_counted(textcl, work, ti
     assert "cut at 4 tokens: 10 documents and 6 queries" in answer.err
 
 
-def test_sts_texts_cut_are_counted(textcl, work, tiny_model_folder):
-    write_lines(work / "sts.tsv", ["sentence1\tsentence2\tscore", f"{LONG}\ta c\t2", f"a\t{LONG}\t1", "b\tc\t3"])
+def test_different_sts_texts_cut_are_counted(textcl, work, tiny_model_folder):
+    write_lines(
+        work / "sts.tsv", ["sentence1\tsentence2\tscore", f"{LONG}\ta c\t2", f"a\t{LONG} so\t1", f"b\t{LONG}\t3"]
+    )
     answer = textcl("evaluate", "sts", tiny_model_folder, "sts.tsv")
     assert "cut at 64 tokens: 2 texts" in answer.err
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from textcl.errors import DataError, ShapeError
-from textcl.evaluation.sts import score_sts
+from textcl.evaluation.sts import resampled_ranks, score_sts
 
 
 def pairs(seed, count):
@@ -70,3 +70,30 @@ def test_shapes_that_do_not_agree_are_refused_by_name():
         score_sts(first, second[:3], gold)
     with pytest.raises(ShapeError, match=r"^gold"):
         score_sts(first, second, gold[:3])
+
+
+def test_intervals_are_those_of_resampled_pairs():
+    first, second, gold = pairs(5, 40)
+    gold = np.round(gold + 5 * np.einsum("nd,nd->n", first, second))
+    found = score_sts(first, second, gold, resamples=4000)
+    assert score_sts(first, second, gold).intervals is None
+    cosines = [oracles.cosine(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    draws = np.random.default_rng(0).integers(0, 40, size=(2000, 40))
+    pearson, spearman = [], []
+    for rows in draws:
+        some, grades = [cosines[row] for row in rows], gold[rows].tolist()
+        pearson.append(oracles.correlation(some, grades))
+        spearman.append(oracles.correlation(oracles.ranks(some), oracles.ranks(grades)))
+    for name, values in (("pearson", pearson), ("spearman", spearman)):
+        assert found.intervals[name] == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])), abs=0.025)
+    assert found.to_json()["intervals"] == found.intervals
+    assert score_sts(first, second, gold, seed=1, resamples=100) != score_sts(first, second, gold, resamples=100)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=12))
+def test_ranks_of_a_resample_are_those_of_its_items_repeated(rows):
+    groups, counts = (np.array(column) for column in zip(*rows, strict=True))
+    repeated = [(group, place) for place, (group, count) in enumerate(rows) for _copy in range(count)]
+    expected = oracles.ranks([group for group, _place in repeated])
+    found = resampled_ranks(groups, counts.astype(np.float64))
+    assert [found[place] for _group, place in repeated] == expected

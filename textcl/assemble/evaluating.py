@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from textcl.assemble.labelled import rows_of_split
 from textcl.assemble.notes import missing_note
+from textcl.assemble.once import embed_sides
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.collection import Collection
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
@@ -24,6 +26,8 @@ from textcl.evaluation.sts import StsResult, score_sts
 from textcl.index.search import search_run
 from textcl.index.store import is_index
 from textcl.progress import Progress, Say, quiet, silent
+
+STS_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def evaluate_sts(
     progress: Progress = quiet,
     say: Say = silent,
 ) -> StsResult:
-    """Return the correlations of cosine similarity with graded similarity of sentence pairs.
+    """Return the correlations of cosine similarity with graded similarity of sentence pairs, with their intervals.
 
     Args:
         model: A model's folder or name, or a loaded encoder.
@@ -146,7 +150,7 @@ def evaluate_sts(
     """
     pairs = read_graded_pairs(data, columns=columns, split=split)
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
-    return score_pairs(encoder, pairs, progress=progress, say=say)
+    return score_pairs(encoder, pairs, resamples=STS_RESAMPLES, progress=progress, say=say)
 
 
 @dataclass(frozen=True)
@@ -166,28 +170,28 @@ def read_graded_pairs(
     records = read_records(data)
     first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
     grades = _grades(records, columns[2])
-    chosen = np.arange(len(records)) if split is None else _rows_of_split(records, split)
+    chosen = np.arange(len(records)) if split is None else rows_of_split(records, split)
     if len(chosen) < 2:
         raise records.fault("has a single pair; a correlation needs at least 2")
     return GradedPairs([first[row] for row in chosen], [second[row] for row in chosen], grades[chosen], records)
 
 
 def score_pairs(
-    encoder: SentenceTransformer, pairs: GradedPairs, *, progress: Progress = quiet, say: Say = silent
+    encoder: SentenceTransformer,
+    pairs: GradedPairs,
+    *,
+    resamples: int | None = None,
+    progress: Progress = quiet,
+    say: Say = silent,
 ) -> StsResult:
-    """Return how the encoder's cosines correlate with the grades.
+    """Return how the encoder's cosines correlate with the grades; `resamples` as `score_sts` has it.
 
     Raises:
         DataError: If there is no correlation, since all grades or all cosines are equal.
     """
-    sides = [
-        embed_texts(encoder, side, progress=progress, description=f"encode {name} sentences")
-        for name, side in (("first", pairs.first), ("second", pairs.second))
-    ]
-    if cut := sides[0].cut_texts + sides[1].cut_texts:
-        say(f"cut at {encoder.max_seq_length} tokens: {cut} texts")
+    sides = embed_sides(encoder, [pairs.first, pairs.second], progress=progress, say=say)
     try:
-        return score_sts(sides[0].vectors, sides[1].vectors, pairs.grades)
+        return score_sts(sides[0].vectors, sides[1].vectors, pairs.grades, resamples=resamples)
     except DataError as error:
         raise pairs.records.fault(error.problem) from None
 
@@ -203,11 +207,3 @@ def _grades(records: Records, column: str) -> NDArray[np.float64]:
         if not np.isfinite(grades[row]):
             raise records.fault(f"column {column!r}: expected a number, got {value!r}", row)
     return grades
-
-
-def _rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
-    check_column(records, "split")
-    splits = list(records.dataset["split"])
-    if split not in splits:
-        raise records.fault(f"no row of split {split!r}; there are: {', '.join(sorted(set(map(str, splits))))}")
-    return np.flatnonzero(np.array(splits) == split)

@@ -1,4 +1,4 @@
-"""`textcl evaluate retrieval` and `textcl evaluate sts`."""
+"""`textcl evaluate`: retrieval and sts here, the others in `uses.py`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textcl.cli import uses
 from textcl.cli.output import (
     comparison_json,
     say,
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from textcl.evaluation.slices import Slice
 
 app = typer.Typer(help="Measure encoders and indexes.", no_args_is_help=True)
+app.command("pairs")(uses.pairs)
+app.command("probe")(uses.probe)
+app.command("clusters")(uses.clusters)
+app.command("anomalies")(uses.anomalies)
+app.command("paraphrases")(uses.paraphrases)
+app.command("geometry")(uses.geometry)
+app.command("grid")(uses.grid)
 
 
 @app.command()
@@ -150,4 +158,8 @@ def sts(
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
     else:
-        print(f"spearman {result.spearman:.4f}  pearson {result.pearson:.4f}  {result.pairs} pairs")
+        shown = [
+            f"{name} {getattr(result, name):.4f} ({low:.4f} to {high:.4f})"
+            for name, (low, high) in (result.intervals or {}).items()
+        ]
+        print("  ".join([*shown, f"{result.pairs} pairs"]))

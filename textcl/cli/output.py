@@ -39,6 +39,14 @@ def show_measures(result: RetrievalResult) -> None:
     print(f"{queries} judged queries{unanswered}{unjudged}")
 
 
+def show_estimates(rows: Mapping[str, tuple[float, float | None, float | None]]) -> None:
+    """Print a table of name → value and its interval, where it has one."""
+    print(f"{'measure':<20}{'value':>8}   95 % interval")
+    for name, (value, low, high) in rows.items():
+        interval = "" if low is None or high is None else f"   {low:.4f} to {high:.4f}"
+        print(f"{name:<20}{value:>8.4f}{interval}")
+
+
 def _ties(result: RetrievalResult, name: str) -> str:
     bounds = result.ties[name]
     if not bounds.touched_fraction:

@@ -31,10 +31,17 @@ _GROUP_TOKENS = {"cpu": 1536, "cuda": 65_536}
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors (N, D) float32 of unit length, and how many of the N texts were cut at the encoder's token limit."""
+    """The embeddings of N texts.
+
+    Args:
+        vectors: (N, D) float32 of unit length.
+        cut_texts: How many of the texts were cut at the encoder's token limit.
+        lengths: (N,) float32 of the embeddings before they were scaled; None where that is not known any more.
+    """
 
     vectors: NDArray[np.float32]
     cut_texts: int
+    lengths: NDArray[np.float32] | None = None
 
 
 def embed_texts(
@@ -63,6 +70,7 @@ def embed_texts(
     """
     vectors = np.empty((len(texts), encoder.get_embedding_dimension() or 0), np.float32) if out is None else out
     blocks = (texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS))
+    lengths = np.empty(len(texts), np.float32)
     done, cut_texts = 0, 0
     with (
         progress(description, len(texts)) as advance,
@@ -70,9 +78,11 @@ def embed_texts(
     ):
         for block in made:
             vectors[done : done + len(block.vectors)] = block.vectors
+            assert block.lengths is not None  # embed_blocks knows them
+            lengths[done : done + len(block.vectors)] = block.lengths
             done += len(block.vectors)
             cut_texts += block.cut_texts
-    return Embedded(vectors, cut_texts)
+    return Embedded(vectors, cut_texts, lengths)
 
 
 def embed_blocks(
@@ -107,8 +117,8 @@ def embed_blocks(
         wrapped = rows.wrapped(prefix, suffix, limit)
         # All that is set on the encoder is set under the lock: whoever shares it never runs with another's settings.
         with one_at_a_time, _evaluating(encoder), embedding_products(encoder, precision):
-            vectors = _embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance)
-        yield Embedded(vectors, cut_texts)
+            vectors, lengths = _embed_rows(encoder, wrapped, len(prefix) if prompt else 0, advance)
+        yield Embedded(vectors, cut_texts, lengths)
 
 
 @contextmanager
@@ -125,16 +135,18 @@ def _evaluating(encoder: SentenceTransformer) -> Iterator[None]:
 @torch.inference_mode()
 def _embed_rows(
     encoder: SentenceTransformer, rows: TokenRows, prompt_tokens: int, advance: Advance
-) -> NDArray[np.float32]:
-    """Return the unit-length embedding of each row, (B, D)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the unit-length embedding of each row, (B, D), and what its length was, (B,)."""
     vectors = np.empty((len(rows), encoder.get_embedding_dimension() or 0), np.float32)
+    lengths = np.empty(len(rows), np.float32)
     order = np.argsort(rows.lengths, kind="stable")
     piece_tokens, group_tokens = (table[encoder.device.type] for table in (_PIECE_TOKENS, _GROUP_TOKENS))
     for piece in _pieces(rows, order, piece_tokens):
         embeddings = forward_rows(encoder, rows.take(piece), prompt_tokens=prompt_tokens, group_tokens=group_tokens)
         vectors[piece] = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
+        lengths[piece] = torch.linalg.vector_norm(embeddings.float(), dim=-1).cpu().numpy()
         advance(len(piece))
-    return vectors
+    return vectors, lengths
 
 
 def _pieces(rows: TokenRows, order: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:

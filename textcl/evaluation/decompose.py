@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from textcl.errors import DataError
+from textcl.evaluation.intervals import Interval, mean_intervals
 from textcl.evaluation.measures import score_run
 from textcl.evaluation.ranking import Qrels
-from textcl.evaluation.retrieval import Interval, mean_interval
 
 _Scored = Mapping[str, Sequence[tuple[str, float]]]
 
@@ -101,7 +101,7 @@ def decompose_loss(
     measures: Sequence[str],
     *,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int | None = None,
 ) -> Decomposition:
     """Return where the points were lost that `tuned` is short of 100, for every judged query and on average.
 
@@ -115,7 +115,7 @@ def decompose_loss(
         qrels: Query id → document id → gain.
         measures: As `parse_measure` reads them.
         seed: Of the bootstrap.
-        resamples: Of the bootstrap, at least 1.
+        resamples: Of the bootstrap, as `mean_intervals` has them.
 
     Raises:
         ConfigError: If there is no measure or one is unknown, or `resamples` is below 1.
@@ -132,9 +132,8 @@ def decompose_loss(
             np.array([values[name][measure][query_id] for query_id in qrels]) for name in ("exact", "decoded", "tuned")
         )
         parts = [100 * (1 - floats), 100 * (floats - codes), 100 * (codes - index)]
-        model, quantisation, search, total = (
-            mean_interval(one, seed=seed, resamples=resamples) for one in (*parts, np.sum(parts, axis=0))
-        )
+        columns = np.stack([*parts, np.sum(parts, axis=0)], axis=1)
+        model, quantisation, search, total = mean_intervals(columns, seed=seed, resamples=resamples)
         total = replace(total, mean=model.mean + quantisation.mean + search.mean)
         all_parts[measure] = LossParts(measure, total, model, quantisation, search, decoded is None)
         rows = zip(qrels, *(one.tolist() for one in parts), strict=True)

@@ -1,0 +1,132 @@
+"""Files of labelled texts and labelled pairs → what evaluations take; every fault names its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textcl.corpus.groups import column_groups
+from textcl.corpus.readers import Records, check_column, column_texts, read_records
+from textcl.errors import DataError
+
+_YES_OR_NO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
+@dataclass(frozen=True)
+class LabelledPairs:
+    """N pairs of texts, whether each is a pair of equals (N,), and the file they come from."""
+
+    first: list[str]
+    second: list[str]
+    labels: NDArray[np.bool_]
+    records: Records
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """N texts with their labels, the rows (N,) of the file they come from, and that file."""
+
+    texts: list[str]
+    labels: list[str]
+    rows: NDArray[np.int64]
+    records: Records
+
+    def yes_or_no(self, column: str) -> NDArray[np.bool_]:
+        """Return the labels as 0 and 1, (N,).
+
+        Args:
+            column: Their column, for errors.
+
+        Raises:
+            DataError: If a label is neither 0 nor 1, or all are equal.
+        """
+        return _yes_or_no(self.records, column, self.labels, self.rows)
+
+
+def read_labelled_pairs(data: str | Path, columns: tuple[str, str, str], split: str | None) -> LabelledPairs:
+    """Return the labelled pairs of a file.
+
+    Args:
+        data: A file with a pair a row.
+        columns: Names of the two texts and of the label.
+        split: Rows whose column `split` has this value; None takes all rows.
+
+    Raises:
+        DataError: If a column is missing, a text is empty, a label is neither 0 nor 1, or all labels are equal.
+    """
+    records = read_records(data)
+    first, second = (column_texts(records, name) for name in columns[:2])
+    rows = chosen_rows(records, split)
+    labels = _yes_or_no(records, columns[2], _labels(records, columns[2], rows), rows)
+    return LabelledPairs([first[row] for row in rows], [second[row] for row in rows], labels, records)
+
+
+def read_labelled_texts(data: str | Path, columns: tuple[str, str], split: str | None = None) -> LabelledTexts:
+    """Return the labelled texts of a file.
+
+    Args:
+        data: A file with a text a row.
+        columns: Names of the text and of the label.
+        split: Rows whose column `split` has this value; None takes all rows.
+
+    Raises:
+        DataError: If a column is missing, or a text or a label is empty.
+    """
+    records = read_records(data)
+    texts, rows = column_texts(records, columns[0]), chosen_rows(records, split)
+    return LabelledTexts([texts[row] for row in rows], _labels(records, columns[1], rows), rows, records)
+
+
+def chosen_rows(records: Records, split: str | None) -> NDArray[np.int64]:
+    """Return the rows of a split, or all rows."""
+    return np.arange(len(records)) if split is None else rows_of_split(records, split)
+
+
+def rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
+    """Return the rows whose column `split` has a value.
+
+    Raises:
+        DataError: If there is no such column, or no row has it.
+    """
+    check_column(records, "split")
+    splits = list(records.dataset["split"])
+    if split not in splits:
+        raise records.fault(f"no row of split {split!r}; there are: {', '.join(sorted(set(map(str, splits))))}")
+    return np.flatnonzero(np.array(splits) == split)
+
+
+@contextmanager
+def named(records: Records) -> Iterator[None]:
+    """Name the file in a DataError that is raised in the block."""
+    try:
+        yield
+    except DataError as error:
+        raise records.fault(error.problem) from None
+
+
+def _labels(records: Records, column: str, rows: NDArray[np.int64]) -> list[str]:
+    every = column_groups(records, column)
+    found = []
+    for row in rows.tolist():
+        label = every[row]
+        if label is None:
+            raise records.fault(f"no label in column {column!r}; fill it or remove the row", row)
+        found.append(label)
+    return found
+
+
+def _yes_or_no(records: Records, column: str, labels: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found = np.empty(len(labels), dtype=bool)
+    for place, label in enumerate(labels):
+        if label.strip().casefold() not in _YES_OR_NO:
+            raise records.fault(f"column {column!r}: expected a label of 0 or 1, got {label!r}", int(rows[place]))
+        found[place] = _YES_OR_NO[label.strip().casefold()]
+    if found.all() == found.any():
+        problem = f"all {len(found)} labels in column {column!r} are {int(found[0])}"
+        raise records.fault(f"{problem}; nothing can be told apart without both 0 and 1")
+    return found
