@@ -134,6 +134,7 @@ def greedy(text, tokenizer, tokens, overlap):
 
 
 @pytest.mark.parametrize("kind", ["word pieces", "embedded", "byte level"])
+@settings(max_examples=50)
 @given(text=joined(PLAIN_WORD), room=st.integers(16, 24), share=st.floats(0, 0.99))
 @example(text="not every cold ages. o'clock, you", room=16, share=0.95)  # the next word fits only with less shared
 def test_passages_are_those_of_trying_word_by_word(kind, text, room, share):
@@ -174,7 +175,7 @@ def check(text, spans, tokenizer, tokens, overlap, prompt):
 
 
 @EVERY
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     texts=st.lists(joined(ODD_WORD), max_size=4),
     room=st.integers(1, 30),
