@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textcl.cli import uses
+from textcl.cli.decompose import decompose
 from textcl.cli.output import (
     comparison_json,
     say,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from textcl.evaluation.slices import Slice
 
 app = typer.Typer(help="Measure encoders and indexes.", no_args_is_help=True)
+app.command("decompose")(decompose)
 app.command("pairs")(uses.pairs)
 app.command("probe")(uses.probe)
 app.command("clusters")(uses.clusters)

@@ -232,6 +232,15 @@ class Structure:
         found: NDArray[np.int64] = self.index.search(queries, fetch, params=parameters)[1]
         return found
 
+    def decoded(self, vectors: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+        """Return what the codes of rows `start` … hold of `vectors` (n, D), their float vectors, as (n, D)."""
+        if isinstance(self._inner, faiss.IndexHNSW):
+            made = self.index.reconstruct_n(start, len(vectors))
+        else:
+            made = self.index.sa_decode(self.index.sa_encode(np.ascontiguousarray(vectors)))
+        codes: NDArray[np.float32] = made
+        return codes
+
     def _parameters(self, fetch: int, settings: SearchSettings, selector: Any) -> Any:  # noqa: ANN401
         # A graph that keeps fewer nodes in view than are wanted loses recall.
         view = max(settings.ef_search or 1, fetch)
