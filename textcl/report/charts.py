@@ -1,0 +1,302 @@
+"""Facts of runs → Plotly figures, as plain data.
+
+Colours are words (`$0` … `$5` for series, `$muted`, `$ink`, `$grid`) that the page replaces by those of its theme.
+Texts that a user has written are escaped here: Plotly reads a little HTML in all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textcl.report.contents import BASE, BM25, TRAINED, Measures, RunFacts, system_name
+
+Trace = dict[str, Any]
+NOTHING = "—"
+"""Where there is no number."""
+COLOURS = 6
+"""Series that the page's palette tells apart."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+_SYSTEM_SYMBOLS = {BASE: "circle-open", TRAINED: "circle", BM25: "x-thin-open"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with its words.
+
+    Args:
+        key: Of the element on the page; letters, digits and hyphens.
+        title: What it shows.
+        caption: How to read it, and its numbers in words.
+        traces: As Plotly takes them.
+        layout: As Plotly takes it; the page adds fonts and colours.
+        height: In CSS pixels.
+    """
+
+    key: str
+    title: str
+    caption: str
+    traces: Sequence[Trace]
+    layout: Mapping[str, Any]
+    height: int = 320
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number in few digits, a dash for one that is none."""
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def plain(values: Iterable[float]) -> list[float | None]:
+    """Return numbers as JSON has them: None for NaN and infinities."""
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+
+
+def axis(title: str = "", **more: object) -> dict[str, Any]:
+    """Return an axis; Plotly's own defaults stand for what is not named."""
+    return {"title": {"text": escape(title)}, **more}
+
+
+def levels(runs: Sequence[RunFacts]) -> Chart | None:
+    """Return every ranking's measures with their intervals; None without any."""
+    traces = []
+    names = _measures(system for run in runs for system in run.systems.values())
+    for number_, run in enumerate(runs):
+        for system, measures in run.systems.items():
+            here = [name for name in names if name in measures]
+            colour = number_ if len(runs) > 1 else list(run.systems).index(system)
+            label = system_name(system) if len(runs) == 1 else f"{run.name}: {system_name(system)}"
+            symbol = _SYSTEM_SYMBOLS.get(system, "diamond-open")
+            traces.append(_with_bars([measures[name] for name in here], here, "mean", label, colour, symbol))
+    if not traces:
+        return None
+    layout = {"yaxis": axis(autorange="reversed"), "xaxis": axis("points of 100"), "scattermode": "group"}
+    caption = "Means over the queries; bars are 95 % bootstrap intervals of each mean."
+    height = 150 + 30 * len(names) * max(1, len(traces) // 2)
+    return Chart("levels", "Measures", caption, traces, layout, height)
+
+
+def changes(runs: Sequence[RunFacts]) -> Chart | None:
+    """Return what training changed, with intervals; None without any."""
+    pair = (TRAINED, BASE)
+    names = _measures(run.changes[pair] for run in runs if pair in run.changes)
+    traces = []
+    for number_, run in enumerate(runs):
+        measures = run.changes.get(pair, {})
+        here = [name for name in names if name in measures]
+        if here:
+            bars = [measures[name] for name in here]
+            traces.append(_with_bars(bars, here, "difference", run.name, number_, SYMBOLS[number_ % COLOURS]))
+    if not traces:
+        return None
+    layout = {
+        "yaxis": axis(autorange="reversed"),
+        "xaxis": axis("points of 100", zeroline=True),
+        "scattermode": "group",
+        "showlegend": len(traces) > 1,
+    }
+    caption = "Trained model less base model, on the same queries; a bar that crosses 0 may be chance."
+    return Chart("changes", "Change", caption, traces, layout, 150 + 30 * len(names) * len(traces))
+
+
+def _with_bars(
+    rows: Sequence[Mapping[str, float]], names: Sequence[str], key: str, label: str, colour: int, symbol: str
+) -> Trace:
+    middle = [100 * row[key] for row in rows]
+    upper = [100 * (row["high"] - row[key]) for row in rows]
+    lower = [100 * (row[key] - row["low"]) for row in rows]
+    hover = [f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" for row in rows]
+    paint = f"${colour % COLOURS}"
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(label),
+        "x": plain(middle),
+        "y": [escape(name) for name in names],
+        "text": hover,
+        "hovertemplate": "%{y}: %{x:.1f} (%{text})",
+        "error_x": {"array": plain(upper), "arrayminus": plain(lower), "symmetric": False, "color": paint, "width": 5},
+        "marker": {"color": paint, "symbol": symbol, "size": 10, "line": {"width": 2, "color": paint}},
+    }
+
+
+def _measures(many: Iterable[Measures]) -> list[str]:
+    return list(dict.fromkeys(name for measures in many for name in measures))
+
+
+def curves(
+    runs: Sequence[RunFacts], names: Sequence[str], title: str, meaning: str, key: str, points: int = 1000
+) -> Chart | None:
+    """Return journal values over the steps, a line a run, or a line a name where there is one run.
+
+    Args:
+        runs: The runs.
+        names: In the journal; those that no run has are left out.
+        title: Of the chart.
+        meaning: What the values say.
+        key: Of the chart.
+        points: Of all lines together at most.
+
+    Returns:
+        None if no run has any of them.
+    """
+    found = [(number_, run, name) for number_, run in enumerate(runs) for name in names if run.curves.get(name)]
+    if not found:
+        return None
+    traces, said, thinned = [], [], False
+    for number_, run, name in found:
+        steps, values = (np.asarray(column) for column in run.curves[name])
+        kept = thin(len(steps), max(2, points // len(found)))
+        thinned = thinned or len(kept) < len(steps)
+        short = name.rpartition("/")[2].replace("_", " ")
+        label = run.name if len(names) == 1 else short if len(runs) == 1 else f"{run.name}: {short}"
+        look = number_ if len(names) == 1 or len(runs) > 1 else names.index(name)
+        dash = DASHES[(look if len(names) == 1 or len(runs) == 1 else names.index(name)) % COLOURS]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(kept) <= 30 else "lines",
+                "name": escape(label),
+                "x": [int(steps[place]) for place in kept],
+                "y": plain(values[kept]),
+                "line": {"color": f"${look % COLOURS}", "dash": dash, "width": 2},
+                "marker": {"color": f"${look % COLOURS}", "size": 6},
+                "hovertemplate": "step %{x}: %{y:.4g}",
+            }
+        )
+        lead = "" if len(found) == 1 else f"{label}: "
+        said.append(f"{lead}{number(float(values[0]))} at first, {number(float(values[-1]))} at last")
+    caption = f"{meaning} {'; '.join(said)}.{' Some of the values are drawn.' if thinned else ''}"
+    layout = {"xaxis": axis("step"), "yaxis": axis(), "showlegend": len(traces) > 1}
+    return Chart(key, title, caption, traces, layout, 240 + 20 * (len(traces) > 1) * len(traces))
+
+
+def thin(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` of the places 0 … count - 1, spread evenly, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def similarities(run: RunFacts, key: str) -> Chart | None:
+    """Return how the cosines of relevant and of other documents are distributed; None without any."""
+    if not run.similarities:
+        return None
+    everything = np.concatenate([part for one in run.similarities.values() for part in (one.positives, one.negatives)])
+    edges = np.arange(math.floor(everything.min() / 0.02), math.ceil(everything.max() / 0.02 + 1e-9) + 1) * 0.02
+    traces, said = [], []
+    for system, one in run.similarities.items():
+        for kind, values, colour in (("relevant", one.positives, 0), ("other", one.negatives, 1)):
+            counts, _edges = np.histogram(values, edges)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": f"{kind}, {system_name(system)}",
+                    "x": plain((edges[:-1] + edges[1:]) / 2),
+                    "y": plain(counts / max(1, counts.sum())),
+                    "line": {
+                        "color": f"${colour}",
+                        "shape": "spline",
+                        "width": 2,
+                        "dash": "dot" if system == BASE else "solid",
+                    },
+                    "fill": "none" if system == BASE else "tozeroy",
+                    "hovertemplate": "cosine %{x:.2f}: %{y:.1%}",
+                }
+            )
+        said.append(f"{100 * nearer(one.positives, one.negatives):.1f} % with the {system_name(system)}")
+    counted = next(iter(run.similarities.values()))
+    caption = (
+        f"{len(counted.positives):,} queries with a document that is relevant, and with documents drawn at random that "
+        f"are not ({len(counted.negatives):,} cosines). A relevant one is nearer than another in {', '.join(said)}."
+    )
+    layout = {"xaxis": axis("cosine"), "yaxis": axis("share", tickformat=".0%")}
+    return Chart(key, f"{run.name}: similarities before and after", caption, traces, layout, 380)
+
+
+def nearer(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
+    """Return the chance that a positive is above a negative, ties counting half: the area under the ROC curve."""
+    ordered = np.sort(negatives)
+    below, upto = (np.searchsorted(ordered, positives, side=side) for side in ("left", "right"))
+    return float((below + upto).mean() / (2 * len(negatives)))
+
+
+def index_curves(runs: Sequence[RunFacts]) -> Chart | None:
+    """Return recall against latency of every index that was measured; None without any."""
+    traces = []
+    measured = [(run, index) for run in runs for index in run.indexes if index.curve]
+    for place, (run, index) in enumerate(measured):
+        points = sorted(index.curve, key=lambda point: point.p50_ms)
+        rates = ["" if one.queries_per_s is None else f", {one.queries_per_s:,.0f} queries a second" for one in points]
+        settings = [
+            f"{escape(one.settings)}<br>p95 {number(one.p95_ms)} ms{rate}"
+            for one, rate in zip(points, rates, strict=True)
+        ]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": escape(index.name if len(runs) == 1 else f"{run.name}: {index.name}"),
+                "x": plain(one.p50_ms for one in points),
+                "y": plain(one.recall for one in points),
+                "text": settings,
+                "hovertemplate": "recall %{y:.3f} in %{x:.3g} ms<br>%{text}",
+                "error_x": {
+                    "array": plain(one.p95_ms - one.p50_ms for one in points),
+                    "arrayminus": [0.0] * len(points),
+                    "symmetric": False,
+                    "color": f"${place % COLOURS}",
+                    "thickness": 1,
+                },
+                "line": {"color": f"${place % COLOURS}", "dash": DASHES[place % COLOURS]},
+                "marker": {"color": f"${place % COLOURS}", "symbol": SYMBOLS[place % COLOURS], "size": 9},
+            }
+        )
+    if not traces:
+        return None
+    caption = "Each point is one setting; the bar goes from the median to the 95th percentile of the time of one query."
+    layout = {"xaxis": axis("milliseconds a query, median", type="log"), "yaxis": axis("recall"), "showlegend": True}
+    return Chart("recall-latency", "Recall against latency", caption, traces, layout, 380)
+
+
+LOSSES = (("kept", "index"), ("lost in search", "decoded"), ("lost in codes", "exact"), ("lost by the model", None))
+
+
+def decompositions(runs: Sequence[RunFacts]) -> Chart | None:
+    """Return where the points of each measure are lost, from the model down to the search; None without any."""
+    rows = [
+        (measure if len(runs) == 1 else f"{run.name}: {measure}", values)
+        for run in runs
+        for index in run.indexes
+        for measure, values in index.decomposition.items()
+    ]
+    if not rows:
+        return None
+    traces = []
+    for place, (label, top) in enumerate(LOSSES):
+        below = LOSSES[place - 1][1] if place else None
+        parts = [100 * ((values[top] if top else 1.0) - (values[below] if below else 0.0)) for _name, values in rows]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": label,
+                "x": plain(parts),
+                "y": [escape(name) for name, _values in rows],
+                "marker": {
+                    "color": f"${place}",
+                    "pattern": {"shape": ("", "/", "x", ".")[place], "fgcolor": "$paper", "size": 6},
+                },
+                "hovertemplate": "%{x:.1f} points " + label,
+            }
+        )
+    caption = "Of 100 points: what the index keeps, and what search, codes and the model lose."
+    layout = {"barmode": "relative", "xaxis": axis("points of 100"), "yaxis": axis(autorange="reversed")}
+    return Chart("decomposition", "Where points are lost", caption, traces, layout, 180 + 36 * len(rows))
