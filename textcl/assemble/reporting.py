@@ -158,7 +158,7 @@ class _Reader:
         return RunFacts(
             name=name,
             folder=str(files.folder),
-            collection=None if judged is None or place is None else f"{place[0]}, {place[1]}",
+            collection=None if judged is None or place is None else f"{place[0]} (split {place[1]})",
             systems=ranked.systems,
             changes=ranked.changes,
             curves=files.curves,

@@ -60,6 +60,8 @@ def score_rankings(files: RunFiles, collection: Collection | None, measures: Seq
     if _has_changed(files, collection, measures):
         notes.append("the collection has changed since the run was evaluated: its queries and groups are of today")
     slices = slices or _by_length(files.rankings, collection, measures, seed)
+    if not slices:
+        notes.append("groups of queries: all have the same number of words")
     ordered = {name: systems[name] for name in (BASE, BM25, TRAINED) if name in systems}
     worst = _worst(files.rankings, collection, measures[0])
     return Rankings({**ordered, **systems}, changes, slices, worst, measures[0], notes)

@@ -24,6 +24,7 @@ COLOURS = 6
 """Series that the page's palette tells apart."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+_MANY = 150  # from so many cosines on narrow bins say more than their noise
 _SYSTEM_SYMBOLS = {BASE: "circle-open", TRAINED: "circle", BM25: "x-thin-open"}
 
 
@@ -38,6 +39,7 @@ class Chart:
         traces: As Plotly takes them.
         layout: As Plotly takes it; the page adds fonts and colours.
         height: In CSS pixels.
+        has_tools: Whether the reader can zoom.
     """
 
     key: str
@@ -46,13 +48,14 @@ class Chart:
     traces: Sequence[Trace]
     layout: Mapping[str, Any]
     height: int = 320
+    has_tools: bool = False
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 4) -> str:
     """Return a number in few digits, a dash for one that is none."""
     if not math.isfinite(value):
         return NOTHING
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}".replace("-", "−")  # noqa: RUF001
 
 
 def plain(values: Iterable[float]) -> list[float | None]:
@@ -78,10 +81,14 @@ def levels(runs: Sequence[RunFacts]) -> Chart | None:
             traces.append(_with_bars([measures[name] for name in here], here, "mean", label, colour, symbol))
     if not traces:
         return None
-    layout = {"yaxis": axis(autorange="reversed"), "xaxis": axis("points of 100"), "scattermode": "group"}
+    layout = {
+        "yaxis": axis(autorange="reversed"),
+        "xaxis": axis("points of 100"),
+        "scattermode": "group",
+        "scattergap": 0.4,
+    }
     caption = "Means over the queries; bars are 95 % bootstrap intervals of each mean."
-    height = 150 + 30 * len(names) * max(1, len(traces) // 2)
-    return Chart("levels", "Measures", caption, traces, layout, height)
+    return Chart("levels", "Measures", caption, traces, layout, 120 + len(names) * (24 + 20 * len(traces)))
 
 
 def changes(runs: Sequence[RunFacts]) -> Chart | None:
@@ -101,10 +108,11 @@ def changes(runs: Sequence[RunFacts]) -> Chart | None:
         "yaxis": axis(autorange="reversed"),
         "xaxis": axis("points of 100", zeroline=True),
         "scattermode": "group",
+        "scattergap": 0.4,
         "showlegend": len(traces) > 1,
     }
     caption = "Trained model less base model, on the same queries; a bar that crosses 0 may be chance."
-    return Chart("changes", "Change", caption, traces, layout, 150 + 30 * len(names) * len(traces))
+    return Chart("changes", "Change", caption, traces, layout, 120 + len(names) * (24 + 20 * len(traces)))
 
 
 def _with_bars(
@@ -118,6 +126,7 @@ def _with_bars(
     return {
         "type": "scatter",
         "mode": "markers",
+        "orientation": "h",
         "name": escape(label),
         "x": plain(middle),
         "y": [escape(name) for name in names],
@@ -133,50 +142,51 @@ def _measures(many: Iterable[Measures]) -> list[str]:
 
 
 def curves(
-    runs: Sequence[RunFacts], names: Sequence[str], title: str, meaning: str, key: str, points: int = 1000
+    runs: Sequence[RunFacts], name: str, title: str, meaning: str, key: str, points: int = 600, from_zero: bool = False
 ) -> Chart | None:
-    """Return journal values over the steps, a line a run, or a line a name where there is one run.
+    """Return a value of the journals over the steps, a line a run.
 
     Args:
         runs: The runs.
-        names: In the journal; those that no run has are left out.
+        name: In the journal.
         title: Of the chart.
         meaning: What the values say.
         key: Of the chart.
         points: Of all lines together at most.
+        from_zero: Whether the axis begins at 0.
 
     Returns:
-        None if no run has any of them.
+        None if no run has it.
     """
-    found = [(number_, run, name) for number_, run in enumerate(runs) for name in names if run.curves.get(name)]
+    found = [(place, run, *run.curves[name]) for place, run in enumerate(runs) if name in run.curves]
     if not found:
         return None
     traces, said, thinned = [], [], False
-    for number_, run, name in found:
-        steps, values = (np.asarray(column) for column in run.curves[name])
+    for place, run, steps, values in found:
         kept = thin(len(steps), max(2, points // len(found)))
         thinned = thinned or len(kept) < len(steps)
-        short = name.rpartition("/")[2].replace("_", " ")
-        label = run.name if len(names) == 1 else short if len(runs) == 1 else f"{run.name}: {short}"
-        look = number_ if len(names) == 1 or len(runs) > 1 else names.index(name)
-        dash = DASHES[(look if len(names) == 1 or len(runs) == 1 else names.index(name)) % COLOURS]
+        paint = f"${place % COLOURS}"
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(kept) <= 30 else "lines",
-                "name": escape(label),
-                "x": [int(steps[place]) for place in kept],
-                "y": plain(values[kept]),
-                "line": {"color": f"${look % COLOURS}", "dash": dash, "width": 2},
-                "marker": {"color": f"${look % COLOURS}", "size": 6},
+                "name": escape(run.name),
+                "x": [int(steps[one]) for one in kept],
+                "y": plain(values[one] for one in kept),
+                "line": {"color": paint, "dash": DASHES[place % COLOURS], "width": 2},
+                "marker": {"color": paint, "symbol": SYMBOLS[place % COLOURS], "size": 6},
                 "hovertemplate": "step %{x}: %{y:.4g}",
             }
         )
-        lead = "" if len(found) == 1 else f"{label}: "
-        said.append(f"{lead}{number(float(values[0]))} at first, {number(float(values[-1]))} at last")
-    caption = f"{meaning} {'; '.join(said)}.{' Some of the values are drawn.' if thinned else ''}"
-    layout = {"xaxis": axis("step"), "yaxis": axis(), "showlegend": len(traces) > 1}
-    return Chart(key, title, caption, traces, layout, 240 + 20 * (len(traces) > 1) * len(traces))
+        lead = "" if len(found) == 1 else f"{run.name}: "
+        said.append(f"{lead}{number(values[0])} at first, {number(values[-1])} at last")
+    caption = f"{meaning} {'; '.join(said)}.{' Some of the values are drawn.' if thinned else ''}".strip()
+    layout = {
+        "xaxis": axis("step"),
+        "yaxis": axis(rangemode="tozero" if from_zero else "normal"),
+        "showlegend": len(runs) > 1,
+    }
+    return Chart(key, title, caption, traces, layout, 230 + 20 * (len(runs) > 1))
 
 
 def thin(count: int, most: int) -> NDArray[np.int64]:
@@ -184,12 +194,13 @@ def thin(count: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def similarities(run: RunFacts, key: str) -> Chart | None:
+def similarities(run: RunFacts, key: str, whose: str = "") -> Chart | None:
     """Return how the cosines of relevant and of other documents are distributed; None without any."""
     if not run.similarities:
         return None
     everything = np.concatenate([part for one in run.similarities.values() for part in (one.positives, one.negatives)])
-    edges = np.arange(math.floor(everything.min() / 0.02), math.ceil(everything.max() / 0.02 + 1e-9) + 1) * 0.02
+    width = 0.02 if min(len(one.positives) for one in run.similarities.values()) >= _MANY else 0.05
+    edges = np.arange(math.floor(everything.min() / width) - 1, math.ceil(everything.max() / width) + 2) * width
     traces, said = [], []
     for system, one in run.similarities.items():
         for kind, values, colour in (("relevant", one.positives, 0), ("other", one.negatives, 1)):
@@ -203,7 +214,7 @@ def similarities(run: RunFacts, key: str) -> Chart | None:
                     "y": plain(counts / max(1, counts.sum())),
                     "line": {
                         "color": f"${colour}",
-                        "shape": "spline",
+                        "shape": "hvh",
                         "width": 2,
                         "dash": "dot" if system == BASE else "solid",
                     },
@@ -218,7 +229,7 @@ def similarities(run: RunFacts, key: str) -> Chart | None:
         f"are not ({len(counted.negatives):,} cosines). A relevant one is nearer than another in {', '.join(said)}."
     )
     layout = {"xaxis": axis("cosine"), "yaxis": axis("share", tickformat=".0%")}
-    return Chart(key, f"{run.name}: similarities before and after", caption, traces, layout, 380)
+    return Chart(key, f"{whose}before and after training", caption, traces, layout, 380)
 
 
 def nearer(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
@@ -263,7 +274,7 @@ def index_curves(runs: Sequence[RunFacts]) -> Chart | None:
         return None
     caption = "Each point is one setting; the bar goes from the median to the 95th percentile of the time of one query."
     layout = {"xaxis": axis("milliseconds a query, median", type="log"), "yaxis": axis("recall"), "showlegend": True}
-    return Chart("recall-latency", "Recall against latency", caption, traces, layout, 380)
+    return Chart("recall-latency", "Recall against latency", caption, traces, layout, 380, has_tools=True)
 
 
 LOSSES = (("kept", "index"), ("lost in search", "decoded"), ("lost in codes", "exact"), ("lost by the model", None))

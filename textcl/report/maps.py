@@ -14,7 +14,7 @@ _HOVER_LETTERS, _HOVER_WIDTH = 160, 48
 OTHERS, NONE = "other values", "no value"
 
 
-def maps(run: RunFacts, key: str) -> list[Chart]:
+def maps(run: RunFacts, key: str, whose: str = "") -> list[Chart]:
     """Return the map of the corpus with each encoder that was asked; empty without any."""
     corpus = run.corpus_map
     if corpus is None:
@@ -63,8 +63,8 @@ def maps(run: RunFacts, key: str) -> list[Chart]:
             "legend": {"traceorder": "reversed"},
             "showlegend": len(groups) > 1,
         }
-        title = f"{run.name}: the corpus, {system_name(system)}"
-        found.append(Chart(f"{key}-{system}", title, caption, traces, layout, 480))
+        title = f"{whose}{system_name(system)}"
+        found.append(Chart(f"{key}-{system}", title, caption, traces, layout, 480, has_tools=True))
     return found
 
 

@@ -62,7 +62,7 @@ def script_json(value: object) -> str:
 
 def _figures(shown: Sequence[Section]) -> dict[str, object]:
     return {
-        chart.key: {"data": list(chart.traces), "layout": dict(chart.layout)}
+        chart.key: {"data": list(chart.traces), "layout": dict(chart.layout), "tools": chart.has_tools}
         for section in shown
         for chart in section.charts
     }

@@ -86,11 +86,11 @@ def _results(runs: Sequence[RunFacts]) -> list[Chart | None]:
 
 
 def _training(runs: Sequence[RunFacts]) -> list[Chart | None]:
-    found = [curves(runs, ["loss"], "Loss", "Of the batch.", "loss")]
+    found = [curves(runs, "loss", "Loss", "Of the batch.", "loss", 1000)]
     measured = dict.fromkeys(name for run in runs for one in run.systems.values() for name in one)
     known = [name for name in (*measured, "spearman") if any(name in run.curves for run in runs)]
-    found += [curves(runs, [name], name, "On the way.", f"way-{place}", 600) for place, name in enumerate(known)]
-    found.append(curves(runs, ["learning_rate"], "Learning rate", "Of the schedule.", "learning-rate", 400))
+    found += [curves(runs, name, name, "On the way.", f"way-{place}") for place, name in enumerate(known)]
+    found.append(curves(runs, "learning_rate", "Learning rate", "Of the schedule.", "learning-rate", 400, True))
     taken = {"loss", "learning_rate", *known}
     others = dict.fromkeys(
         name
@@ -99,34 +99,40 @@ def _training(runs: Sequence[RunFacts]) -> list[Chart | None]:
         if name not in taken and not name.startswith(("health/", "speed/")) and len(set(values)) > 1
     )
     for place, name in enumerate(list(others)[:_OTHERS]):
-        found.append(curves(runs, [name], name.replace("_", " "), "", f"other-{place}", 300))
+        found.append(curves(runs, name, _title(name), "", f"other-{place}", 300))
     return found
 
 
 def _health(runs: Sequence[RunFacts]) -> list[Chart | None]:
     return [
-        curves(runs, [f"health/{name}"], _title(name), meaning, f"health-{name.replace('_', '-')}", 600)
+        curves(runs, f"health/{name}", _title(name), meaning, f"health-{name.replace('_', '-')}")
         for name, meaning in _HEALTH.items()
     ]
 
 
 def _speed(runs: Sequence[RunFacts]) -> list[Chart | None]:
     return [
-        curves(runs, [f"speed/{name}"], title, meaning, f"speed-{name.replace('_', '-')}", 600)
+        curves(runs, f"speed/{name}", title, meaning, f"speed-{name.replace('_', '-')}", from_zero=True)
         for name, (title, meaning) in _SPEED.items()
     ]
 
 
 def _title(name: str) -> str:
-    return {"info_nce": "InfoNCE"}.get(name, name.replace("_", " ").capitalize())
+    words = name.replace("_", " ")
+    return {"info_nce": "InfoNCE"}.get(name, words[:1].upper() + words[1:])
 
 
 def _similarities(runs: Sequence[RunFacts]) -> list[Chart | None]:
-    return [charts.similarities(run, f"similarities-{place}") for place, run in enumerate(runs)]
+    return [charts.similarities(run, f"similarities-{place}", _whose(run, runs)) for place, run in enumerate(runs)]
 
 
 def _maps(runs: Sequence[RunFacts]) -> list[Chart]:
-    return [chart for place, run in enumerate(runs) for chart in maps(run, f"map-{place}")]
+    return [chart for place, run in enumerate(runs) for chart in maps(run, f"map-{place}", _whose(run, runs))]
+
+
+def _whose(run: RunFacts, runs: Sequence[RunFacts]) -> str:
+    """Return what stands before a title where there are several runs."""
+    return f"{run.name}: " if len(runs) > 1 else ""
 
 
 def _some(found: Iterable[T | None]) -> list[T]:

@@ -34,14 +34,14 @@ class Table:
         columns: The heads.
         rows: As many cells each as there are columns.
         numbers: Places of columns that hold numbers.
-        wide: Whether cells hold so much text that a narrow screen shows each row as a list.
+        stacks: Whether a narrow screen shows each row as a list.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     numbers: frozenset[int] = frozenset()
-    wide: bool = False
+    stacks: bool = False
 
 
 def headline(runs: Sequence[RunFacts]) -> Table | None:
@@ -67,6 +67,7 @@ def headline(runs: Sequence[RunFacts]) -> Table | None:
         [*heads, "queries"],
         rows,
         frozenset(range(first, len(heads) + 1)),
+        stacks=True,
     )
 
 
@@ -105,7 +106,7 @@ def slices(run: RunFacts) -> Table | None:
             rows.append([Cell(one.by), Cell(one.name, place), queries, Cell(name), *values, *change])
     heads = ["by", "queries with", "queries", "measure", *map(system_name, systems)]
     heads += [f"{system_name(TRAINED)} less {system_name(BASE)}"] if changed else []
-    return Table(f"{run.name}: groups of queries", heads, rows, frozenset({2, *range(4, len(heads))}))
+    return Table(f"{run.name}: groups of queries", heads, rows, frozenset({2, *range(4, len(heads))}), stacks=True)
 
 
 def worst(run: RunFacts) -> Table | None:
@@ -120,9 +121,9 @@ def worst(run: RunFacts) -> Table | None:
         values = [*before, Cell(f"{100 * one.value:.1f}", one.value)]
         found = Cell("" if one.found else "nothing", None, one.found)
         rows.append([Cell(str(place), place), Cell(query), *values, found, Cell("", None, one.wanted)])
-    heads = ["", "query", *(["before"] if compared else []), "after", "found", "should have been found"]
+    heads = ["#", "query", *(["before"] if compared else []), "after", "found", "should have been found"]
     title = f"{run.name}: the {len(run.worst)} worst queries by {run.worst_by}"
-    return Table(title, heads, rows, frozenset({0, 2, 3} if compared else {0, 2}), wide=True)
+    return Table(title, heads, rows, frozenset({0, 2, 3} if compared else {0, 2}), stacks=True)
 
 
 def settings(runs: Sequence[RunFacts]) -> Table | None:
@@ -141,7 +142,7 @@ def facts(runs: Sequence[RunFacts]) -> Table | None:
     if not names:
         return None
     rows = [[Cell(name), *(Cell(run.facts.get(name, NOTHING)) for run in runs)] for name in names]
-    return Table("Fingerprints, versions and steps", ["", *(run.name for run in runs)], rows)
+    return Table("Fingerprints, versions and steps", ["name", *(run.name for run in runs)], rows)
 
 
 def files(run: RunFacts) -> Table | None:

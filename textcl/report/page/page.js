@@ -22,24 +22,27 @@
   };
 
   const axis = (given) => ({
-    gridcolor: colour("--grid"), zerolinecolor: colour("--muted"), linecolor: colour("--line"), automargin: true,
+    gridcolor: colour("--grid"), zeroline: false, zerolinecolor: colour("--muted"), linecolor: colour("--line"), automargin: true,
     ...given, title: { ...given?.title, font: { size: 12 }, standoff: 8 },
   });
 
-  const layout = (given) => ({
-    margin: { l: 8, r: 12, t: 8, b: 8 }, dragmode: false, hoverlabel: { align: "left", namelength: 24 },
+  const layout = (given, tools) => ({
+    margin: { l: 8, r: 12, t: tools ? 36 : 10, b: 8 }, dragmode: false,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--ink") }, hoverlabel: { align: "left", namelength: 24 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", size: 12, color: colour("--ink") },
     ...given,
-    legend: { orientation: "h", yref: "container", y: 1, yanchor: "top", x: 0, ...given.legend },
+    legend: tools
+      ? { orientation: "h", y: -0.1, yanchor: "top", x: 0, ...given.legend }
+      : { orientation: "h", yref: "container", y: 1, yanchor: "top", xref: "container", x: 0, ...given.legend },
     xaxis: axis(given.xaxis), yaxis: axis(given.yaxis),
   });
 
   const draw = (key) => {
-    const { data, layout: given } = figures[key];
-    return Plotly.react(document.getElementById(key), paint(data), layout(paint(given)), {
-      responsive: true, displaylogo: false, showSendToCloud: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toggleSpikelines"],
+    const { data, layout: given, tools } = figures[key];
+    return Plotly.react(document.getElementById(key), paint(data), layout(paint(given), tools), {
+      responsive: true, displaylogo: false, displayModeBar: tools,
+      modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
     });
   };
 
