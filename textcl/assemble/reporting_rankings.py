@@ -49,7 +49,8 @@ def score_rankings(files: RunFiles, collection: Collection | None, measures: Seq
     changes: dict[tuple[str, str], Measures] = {}
     if isinstance(files.evaluation.get("difference"), Mapping):
         changes[TRAINED, BASE] = files.evaluation["difference"]
-    slices, notes = _stored_slices(files), []
+    slices = _stored_slices(files)
+    notes: list[str] = []
     if collection is None or not files.rankings:
         return Rankings(systems, changes, slices, [], None, notes)
     _check_same(files, collection)

@@ -63,7 +63,8 @@ def draw_sample(collection: Collection, folder: Path, count: int, field: str | N
     name, values = _values(collection, folder, field)
     places = {doc_id: place for place, doc_id in enumerate(collection.doc_ids)}
     drawn = np.sort(permutation(len(places), seed, "report", "documents")[:count])
-    queries, positives = [], []
+    queries: list[int] = []
+    positives: list[int] = []
     for query in permutation(len(collection.query_ids), seed, "report", "queries"):
         judged = collection.qrels[collection.query_ids[query]]
         relevant = sorted(doc_id for doc_id, gain in judged.items() if gain > 0 and doc_id in places)
@@ -76,8 +77,8 @@ def draw_sample(collection: Collection, folder: Path, count: int, field: str | N
     for value in sorted(wanted):
         known = [places[doc_id] for doc_id, one in values.items() if one == value and doc_id in places]
         more += [place for place in known[:_MORE] if place not in set(drawn.tolist())]
-    as_array = [np.array(one, dtype=np.int64) for one in (more, queries, positives)]
-    return Sample(collection, drawn, *as_array, name, values)
+    further, asked, answers = (np.array(one, dtype=np.int64) for one in (more, queries, positives))
+    return Sample(collection, drawn, further, asked, answers, name, values)
 
 
 def _values(collection: Collection, folder: Path, wanted: str | None) -> tuple[str | None, dict[str, str]]:

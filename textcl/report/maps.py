@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from textcl.report.charts import COLOURS, SYMBOLS, Chart, Trace, axis, plain
+from textcl.report.charts import COLOURS, SYMBOLS, Chart, Trace, axis, plain, titled
 from textcl.report.contents import RunFacts, system_name
 
 _HOVER_LETTERS, _HOVER_WIDTH = 160, 48
@@ -63,7 +63,7 @@ def maps(run: RunFacts, key: str, whose: str = "") -> list[Chart]:
             "legend": {"traceorder": "reversed"},
             "showlegend": len(groups) > 1,
         }
-        title = f"{whose}{system_name(system)}"
+        title = titled(whose, system_name(system))
         found.append(Chart(f"{key}-{system}", title, caption, traces, layout, 480, has_tools=True))
     return found
 

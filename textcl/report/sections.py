@@ -9,6 +9,7 @@ from typing import TypeVar
 from textcl.report import charts, tables
 from textcl.report.charts import Chart, curves
 from textcl.report.contents import RunFacts
+from textcl.report.index_charts import decompositions, index_curves
 from textcl.report.maps import maps
 from textcl.report.tables import Table
 
@@ -58,7 +59,7 @@ def sections(runs: Sequence[RunFacts]) -> list[Section]:
         Section("training", "Training", (), (), _some(_training(runs))),
         Section("health", "Health", (_HEALTH_WORDS,), (), _some(_health(runs))),
         Section("speed", "Throughput", (), (), _some(_speed(runs))),
-        Section("index", "Index", (), (), _some([charts.index_curves(runs), charts.decompositions(runs)])),
+        Section("index", "Index", (), (), _some([index_curves(runs), decompositions(runs)])),
         Section("similarities", "Similarities", (), (), _some(_similarities(runs))),
         Section("map", "Map of the corpus", (_MAP_WORDS,), (), _maps(runs)),
         Section("slices", "Groups of queries", (), _some(map(tables.slices, runs))),
@@ -132,7 +133,7 @@ def _maps(runs: Sequence[RunFacts]) -> list[Chart]:
 
 def _whose(run: RunFacts, runs: Sequence[RunFacts]) -> str:
     """Return what stands before a title where there are several runs."""
-    return f"{run.name}: " if len(runs) > 1 else ""
+    return run.name if len(runs) > 1 else ""
 
 
 def _some(found: Iterable[T | None]) -> list[T]:
