@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_two_runs_stand_side_by_side_and_the_file_is_the_same_each_time(trained,
     drawn = figures(tmp_path / "first.html")
     assert [trace["name"] for trace in drawn["loss"]["data"]] == ["one", "two"]
     assert [len(trace["x"]) for trace in drawn["loss"]["data"]] == [3, 5]
-    assert "training.max_steps" in (tmp_path / "first.html").read_text().split("Settings that differ")[1]
+    assert "training.max_steps" in (tmp_path / "first.html").read_text().split("<caption>Settings that differ")[1]
 
 
 def test_bm25_and_an_index_are_shown_where_they_are(runs, tmp_path):
@@ -120,7 +121,8 @@ def test_what_cannot_be_reached_is_left_out_and_said(runs, tmp_path):
 
 def test_a_changed_collection_is_noticed(runs, tmp_path):
     qrels = runs / "dev" / "qrels" / "test.tsv"
-    qrels.write_text(qrels.read_text().replace("q0\td0\t1", "q0\td7\t1"))
+    judged = [f"q{number}\td{number + 1}\t1" for number in range(30)]
+    write_lines(qrels, ["query-id\tcorpus-id\tscore", *judged])
     said = report([runs / "one"], out=tmp_path / "out.html", sample=0, collection=runs / "dev")
     assert any("has changed since the run was evaluated" in sentence for sentence in said)
 
@@ -203,6 +205,13 @@ def test_an_out_that_exists(refused, textcl, trained, work):
     assert refused("report", trained / "one", "--out", ".") == ["out: . is a folder; name a file"]
     assert textcl("report", trained / "one", "--out", "x.html", "--force", "--sample", "0").code == 0
     assert (work / "x.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_extra_is_asked_for_before_anything_is_read(refused, work, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert refused("report", "none", "--out", "x.html") == [
+        "a report needs an optional package: pip install 'textcl[report]'"
+    ]
 
 
 def test_wrong_settings(refused, trained, work, tiny_corpus):

@@ -26,7 +26,7 @@ from textcl.errors import ArtifactError, ConfigError, DataError, MissingExtraErr
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.report.charts import COLOURS
 from textcl.report.contents import BASE, TRAINED, RunFacts, system_name
-from textcl.report.render import render
+from textcl.report.render import render, require_extra
 
 MOST_BYTES = 6_000_000
 _LEAST_SAMPLE = 3  # below there are no two components
@@ -71,6 +71,7 @@ def report(
         DataError: If a collection that was named cannot be read, or judges nothing that was ranked.
         MissingExtraError: If the extra `report` is not installed.
     """
+    require_extra()
     target = Path(out)
     _check(folders, target, sample, force=force)
     read = [read_run_folder(Path(folder)) for folder in folders]

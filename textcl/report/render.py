@@ -25,11 +25,10 @@ def render(runs: Sequence[RunFacts]) -> str:
     Raises:
         MissingExtraError: If the extra `report` is not installed.
     """
-    try:
-        import jinja2
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise MissingExtraError("a report", "report") from error
+    require_extra()
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("textcl.report", "page"),
         autoescape=True,
@@ -50,6 +49,15 @@ def render(runs: Sequence[RunFacts]) -> str:
         missing=[(run.name, sentence) for run in runs for sentence in run.missing],
     )
     return page.lstrip()
+
+
+def require_extra() -> None:
+    """Raise MissingExtraError if what makes the page is not installed; call it before long work starts."""
+    try:
+        import jinja2  # noqa: F401 (only whether it is there)
+        import plotly  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("a report", "report") from error
 
 
 def script_json(value: object) -> str:
