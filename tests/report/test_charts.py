@@ -76,6 +76,22 @@ def test_the_change_is_drawn_in_points_with_its_interval():
     assert trace["y"] == ["ndcg@10", "mrr@10"]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (2, "2"),
+        (0.34567, "0.3457"),
+        (-3.25, "−3.25"),  # noqa: RUF001
+        (5e-5, "0.00005"),
+        (12345.6, "12,346"),
+        (0.0, "0"),
+        (math.nan, charts.NOTHING),
+    ],
+)
+def test_numbers_are_written_in_few_digits(value, shown):
+    assert charts.number(value) == shown
+
+
 def test_a_curve_with_a_gap_has_no_number_there():
     run = RunFacts("run", "run", curves={"loss": ([1, 2, 3], [2.0, math.nan, 1.0])})
     chart = charts.curves([run], "loss", "Loss", "Of the batch.", "loss")
@@ -88,7 +104,7 @@ def test_shares_of_cosines_add_up_to_one():
     run = RunFacts("run", "run", similarities={"after": Similarities(np.array([1.0, 0.5]), np.array([-1.0, 0.0, 1.0]))})
     chart = charts.similarities(run, "similarities")
     assert [sum(trace["y"]) for trace in chart.traces] == pytest.approx([1, 1], abs=1e-4)
-    assert "83.3 % with the trained model" in chart.caption
+    assert "75.0 % with the trained model" in chart.caption
 
 
 def test_what_the_index_keeps_and_loses_adds_up_to_all_points():

@@ -55,7 +55,10 @@ def number(value: float, digits: int = 4) -> str:
     """Return a number in few digits, a dash for one that is none."""
     if not math.isfinite(value):
         return NOTHING
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}".replace("-", "−")  # noqa: RUF001
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    shown = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
+    return shown.replace("-", "−")  # noqa: RUF001 (a minus as wide as a plus)
 
 
 def plain(values: Iterable[float]) -> list[float | None]:
@@ -86,9 +89,11 @@ def levels(runs: Sequence[RunFacts]) -> Chart | None:
             traces.append(_with_bars([measures[name] for name in here], here, "mean", label, colour, symbol))
     if not traces:
         return None
+    rows = [row for run in runs for measures in run.systems.values() for row in measures.values()]
+    edges = [100 * min(row["low"] for row in rows) - 2, 100 * max(row["high"] for row in rows) + 2]
     layout = {
         "yaxis": axis(autorange="reversed"),
-        "xaxis": axis("points of 100"),
+        "xaxis": axis("points of 100", range=plain(edges)),  # left alone, Plotly begins grouped points at 0
         "scattermode": "group",
         "scattergap": 0.4,
     }

@@ -22,7 +22,7 @@
   };
 
   const axis = (given) => ({
-    gridcolor: colour("--grid"), zeroline: false, zerolinecolor: colour("--muted"), linecolor: colour("--line"), automargin: true,
+    gridcolor: colour("--grid"), zeroline: false, zerolinecolor: colour("--muted"), linecolor: colour("--line"), automargin: true, exponentformat: "power",
     ...given, title: { ...given?.title, font: { size: 12 }, standoff: 8 },
   });
 
