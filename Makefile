@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # A package index to take PyTorch from first, such as the CPU-only one (see README.md); empty takes the usual one.
 TORCH_INDEX ?=
 
-.PHONY: help demo test test-slow check setup apertium format clean
+.PHONY: help demo test test-slow check setup apertium chromium format clean
 
 help:
 	@echo "make demo       train, index and measure on real data; a few minutes"
 	@echo "make test       checks and the default tests"
 	@echo "make test-slow  the tests that start, kill and resume processes"
 	@echo "make apertium   install the translator apertium-eng-spa (Debian, as root); tests that need it are skipped without"
+	@echo "make chromium   install chromium and its driver (Debian, as root); tests that need them are skipped without"
 	@echo "make check      ruff, mypy, import layers"
 	@echo "make format     let ruff rewrite the code's layout"
 	@echo "make clean      remove .venv and caches"
@@ -34,6 +35,10 @@ check: $(VENV)/.test
 # The offline translator is a package of the system, not of Python.
 apertium:
 	test -e /usr/share/apertium/modes/eng-spa.mode || (apt-get update && apt-get install -y --no-install-recommends apertium-eng-spa)
+
+# The browser that reports are opened in by the tests; its driver comes with it, in the same version.
+chromium:
+	command -v chromedriver > /dev/null || (apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
-"""Texts a second into vectors, beside SentenceTransformer.encode; what lower precisions lose; memory of many texts.
+"""Texts a second into vectors, beside SentenceTransformer.encode; what lower precisions lose.
 
-    python -m benchmarks.encode_throughput --data FOLDER [--rounds 7] [--memory-texts 500000]
+    python -m benchmarks.encode_throughput --data FOLDER [--rounds 7]
 
 The embedded model on the CPU, all threads, unit-length vectors, tokenising included on both sides. Two sets: documents
 of scifact (title and text, cut at the model's 256 tokens) and sentences of wiki-sentences, every n-th of the first
@@ -11,9 +11,7 @@ installed beside this transformers. The peak is that of the fp32 product of some
 widest linear layer by oneDNN, measured in between; operations are those of the tokens, padding not counted (see
 textcl.encoder.work). Cosines are those of our vectors to theirs.
 
-Then nDCG@10 of scifact's test queries, documents and queries embedded in each precision. Then `textcl encode` of the
-first eight words of every sentence of wiki-sentences, in a process of its own, in int8: by how much its anonymous
-memory (RssAnon, read twenty times a second) grows at most over that of the loaded model once it has embedded a batch.
+Then nDCG@10 of scifact's test queries, documents and queries embedded in each precision.
 """
 
 from __future__ import annotations
@@ -22,11 +20,7 @@ import argparse
 import gzip
 import itertools
 import json
-import re
 import statistics
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +31,6 @@ MODEL = "all-MiniLM-L6-v2"
 TEXTS = {"scifact": 96, "wiki-sentences": 800}
 FIRST = {"scifact": 4800, "wiki-sentences": 20_000}
 PRECISIONS = ("fp32", "bf16", "int8")
-WORDS = 8  # of the texts whose memory is measured
 BATCHES = (16, 32, 64, 128)
 
 
@@ -145,56 +138,11 @@ def measure_ranking(folder: str) -> dict[str, Any]:
     return {"ndcg@10": found, "loss_in_points": {name: found["fp32"] - found[name] for name in PRECISIONS[1:]}}
 
 
-def measure_memory(folder: str, count: int) -> dict[str, Any]:
-    """Return how far anonymous memory grows while so many sentences are encoded."""
-    from textcl.assemble.encoding import encode
-    from textcl.encoder.embed import embed_texts
-    from textcl.encoder.load import load_encoder
-
-    encoder = load_encoder(MODEL)
-    embed_texts(encoder, list(sentences(Path(folder), 64)), precision="int8")
-    loaded, seen, is_over = anonymous_mib(), [0.0], threading.Event()
-    del encoder  # `encode` loads its own
-
-    def watch() -> None:
-        while not is_over.wait(0.05):
-            seen.append(anonymous_mib())
-
-    with tempfile.TemporaryDirectory() as work:
-        source = Path(work) / "texts.txt"
-        with source.open("w", encoding="utf-8") as file:
-            file.writelines(f"{' '.join(text.split()[:WORDS])}\n" for text in sentences(Path(folder), count))
-        watching = threading.Thread(target=watch)
-        watching.start()
-        started = time.perf_counter()
-        try:
-            _, manifest = encode(MODEL, source, out=Path(work) / "vectors", precision="int8")
-        finally:
-            is_over.set()
-            watching.join()
-    found = {
-        "texts": manifest["rows"], "words_of_a_text": WORDS, "precision": "int8",
-        "seconds": time.perf_counter() - started,
-        "loaded_mib": loaded, "peak_mib": max(seen), "above_loaded_mib": max(seen) - loaded,
-    }  # fmt: skip
-    print(f"{count:,} texts: {found['above_loaded_mib']:.0f} MiB of anonymous memory above the loaded model")
-    return found
-
-
-def anonymous_mib() -> float:
-    """Return the anonymous resident memory of this process in MiB."""
-    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise SystemExit("this system does not tell RssAnon")
-    return int(found[1]) / 1024
-
-
 def main() -> None:
     """Measure, print and write results/encode_throughput.json."""
     made = harness.parser(__doc__ or "")
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument("--rounds", type=int, default=harness.FEWEST_REPEATS, help="at least 7")
-    made.add_argument("--memory-texts", type=int, default=500_000)
     arguments = made.parse_args()
     found: dict[str, Any] = {}
     for name in TEXTS:
@@ -210,12 +158,7 @@ def main() -> None:
             )
     ranking = harness.on_cores(None, measure_ranking, str(harness.data_folder(arguments, "scifact")))
     print(ranking, flush=True)
-    memory = harness.on_cores(
-        None, measure_memory, str(harness.data_folder(arguments, "wiki-sentences")), arguments.memory_texts
-    )
-    harness.write_result(
-        "encode_throughput", {"model": MODEL, "sets": found, "scifact_test": ranking, "memory": memory}
-    )
+    harness.write_result("encode_throughput", {"model": MODEL, "sets": found, "scifact_test": ranking})
 
 
 if __name__ == "__main__":

@@ -29,9 +29,7 @@ def test_less_memory_means_fewer_bytes_a_row_and_each_refusal_is_a_reason():
         assert all(reason.startswith("not ") for reason in made.reasons[:-1])
         sizes.append(made.family.memory_bytes(10**6))
     assert sizes == sorted(sizes, reverse=True)
-    with pytest.raises(
-        ConfigError, match=r"max_memory: nothing fits: the smallest index of 1,000,000 rows"
-    ):
+    with pytest.raises(ConfigError, match=r"max_memory: nothing fits: the smallest index of 1,000,000 rows"):
         plan_index(10**6, 384, recall=0.95, max_memory=10**7)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from textcl.artifacts import check_target, next_numbered
+from textcl.artifacts import check_target, next_numbered, write_whole
 from textcl.assemble.evaluating import rank_by_index, rank_collection
 from textcl.assemble.indexing import build_index
 from textcl.assemble.training import Run, train
-from textcl.corpus.collection import read_collection
+from textcl.corpus.collection import Collection, read_collection
 from textcl.corpus.documents import Texts
 from textcl.encoder.load import load_encoder
-from textcl.evaluation.compare import Comparison, compare_runs
+from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import DEFAULT_MEASURES
+from textcl.evaluation.ranking import Run as Ranking
+from textcl.evaluation.retrieval import evaluate_run
 from textcl.evaluation.runs import write_run
 from textcl.index.search import Hit
 from textcl.progress import Progress, Say, quiet, silent
@@ -34,7 +37,7 @@ class Demo:
     """What the demo made and measured.
 
     Args:
-        folder: Holds run/ (with the model, its journal and the resolved recipe), index/ and runs/ (TREC run files).
+        folder: The run's, with index/ beside the model and in evaluation.json what the rankings in runs/ are worth.
         run: The training run.
         comparison: Before and after on topics that training never saw.
         answers: Each example question with its best documents.
@@ -92,12 +95,28 @@ def demo(
         searcher = build_index(run.model, documents, out=folder / "index", progress=progress)
     with _step("4/5 evaluate again, through the index", seconds, say):
         after = rank_by_index(searcher, collection, DEFAULT_MEASURES, progress)
-        comparison = compare_runs(before.run, after.run, collection.qrels, DEFAULT_MEASURES, seed=seed)
-        write_run(folder / "runs" / "before.trec", before.run)
-        write_run(folder / "runs" / "after.trec", after.run)
+        comparison = _compare(folder, before.run, after.run, collection, data / split, split, seed)
     with _step("5/5 ask three questions", seconds, say):
         answers = {question: searcher.search(question, k=3) for question in QUESTIONS}
     return Demo(folder, run, comparison, answers, seconds)
+
+
+def _compare(
+    folder: Path, before: Ranking, after: Ranking, collection: Collection, source: Path, split: str, seed: int
+) -> Comparison:
+    """Return what training changed, and leave it in the run's folder, as `textcl train` leaves its own evaluation."""
+    write_run(folder / "runs" / "before.trec", before)
+    write_run(folder / "runs" / "after.trec", after)
+    first, second = (evaluate_run(run, collection.qrels, DEFAULT_MEASURES, seed=seed) for run in (before, after))
+    comparison = compare_results(first, second, seed=seed)
+    evaluation = {
+        "collection": {"folder": str(source.resolve()), "split": split},
+        "before": first.to_json(),
+        "after": second.to_json(),
+        "difference": comparison.to_json(),
+    }
+    write_whole(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+    return comparison
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import cast
 
 import typer
 
-from textcl.cli import compare, demo, encode, evaluate, index, mine, recipe, search, train, views
+from textcl.cli import compare, demo, encode, evaluate, index, mine, recipe, report, search, train, views
 from textcl.errors import PromiseError, TextclError
 
 # typer carries click's UsageError with it, without a public name; BadParameter is its child.
@@ -32,6 +32,7 @@ app.command("encode")(encode.encode)
 app.command("search")(search.search)
 app.command("mine")(mine.mine)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.add_typer(index.app, name="index")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")

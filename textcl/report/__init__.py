@@ -1,0 +1,1 @@
+"""Numbers → one HTML file with charts and tables."""
