@@ -11,6 +11,7 @@ import pytest
 
 from tests import oracles
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
+from textcl.artifacts import write_manifest
 from textcl.assemble.reporting import report
 from textcl.assemble.reporting_files import read_run_folder
 from textcl.assemble.reporting_rankings import score_rankings
@@ -19,6 +20,7 @@ from textcl.assemble.training import train
 from textcl.cli.app import run as run_command
 from textcl.corpus.collection import read_collection
 from textcl.evaluation.runs import read_run, write_run
+from textcl.index.store import FORMAT_VERSION, KIND
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +86,19 @@ def test_two_runs_stand_side_by_side_and_the_file_is_the_same_each_time(trained,
 def test_bm25_and_an_index_are_shown_where_they_are(runs, tmp_path):
     write_run(runs / "one" / "runs" / "bm25.trec", read_run(runs / "one" / "runs" / "before.trec"))
     index = runs / "one" / "answers.index"
-    index.mkdir()
-    (index / "ids.sqlite").touch()
+    (index / "shards").mkdir(parents=True)
     point = {"settings": {"nprobe": 4}, "recall": 0.9, "p50_ms": 1.0, "p95_ms": 2.0, "queries_per_s": 10}
-    lost = {"ndcg@10": {"exact": 0.6, "decoded": 0.5, "index": 0.4}}
-    manifest = {"kind": "index", "format_version": 1, "files": {}, "curve": [point], "decomposition": lost}
-    (index / "manifest.json").write_text(json.dumps(manifest))
+    lost = {name: {"mean": mean} for name, mean in (("model", 40.0), ("quantisation", 10.0), ("search", 10.0))}
+    facts = {"curve": [point], "decomposition": {"measures": {"ndcg@10": lost}}}
+    write_manifest(index, KIND, FORMAT_VERSION, facts)
     report([runs / "one"], out=tmp_path / "report.html", sample=0)
     drawn = figures(tmp_path / "report.html")
     assert drawn["recall-latency"]["data"][0]["text"] == ["nprobe=4<br>p95 2 ms, 10 queries a second"]
-    assert drawn["decomposition"]["data"][0]["x"] == [40.0]
+    assert drawn["decomposition"]["data"][0]["x"] == [pytest.approx(40.0)]
     assert [trace["name"] for trace in drawn["levels"]["data"]] == ["base model", "BM25", "trained model"]
     head = (tmp_path / "report.html").read_text().split("<tbody")[0]
     assert "trained model less BM25" in head
-    manifest["curve"] = [{"recall": 0.9}]
-    (index / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(index, KIND, FORMAT_VERSION, {**facts, "curve": [{"recall": 0.9}]})
     assert run_command(["report", str(runs / "one"), "--out", str(tmp_path / "x.html")]) == 2
 
 

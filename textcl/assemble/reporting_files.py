@@ -156,14 +156,18 @@ def read_index_facts(folder: Path) -> IndexFacts:
             )
             for point in manifest.get("curve") or []
         ]
-        decomposition = {
-            str(measure): {name: float(values[name]) for name in ("exact", "decoded", "index")}
-            for measure, values in (manifest.get("decomposition") or {}).items()
-        }
+        lost = (manifest.get("decomposition") or {"measures": {}})["measures"]
+        decomposition = {str(measure): _levels(parts) for measure, parts in lost.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"its curve or decomposition is not of the form that this textcl reads ({error!r}); tune it again"
         raise ArtifactError(folder / MANIFEST, problem) from error
     return IndexFacts(folder.name, curve, decomposition)
+
+
+def _levels(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return what exact search, exact search over decoded codes, and the index reach, from points lost of 100."""
+    model, codes, search = (float(parts[name]["mean"]) / 100 for name in ("model", "quantisation", "search"))
+    return {"exact": 1 - model, "decoded": 1 - model - codes, "index": 1 - model - codes - search}
 
 
 def _in_words(settings: object) -> str:

@@ -35,7 +35,7 @@ def decompose(
     searcher.index.close()
     if keep:
         with writing(index) as now:
-            commit(now, {"decomposition": {"collection": judged.name, "split": split, **found.to_json()}})
+            commit(now, {"decomposition": {"collection": judged.name, "split": split, "measures": found.to_json()}})
     if json:
         show_json({"index": str(index), "collection": judged.name, "split": split, "measures": found.to_json()})
         return
