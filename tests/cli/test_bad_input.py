@@ -392,7 +392,13 @@ def test_an_index_that_is_none(refused, texts, collection):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        ([], "query: give one question, or --queries with a file of them"),
+        (["--json"], "query: --json needs a question, or --queries with a file of them"),
+        (["bees", "--all"], "all: goes with --at-least, the lowest score, and one question at a time"),
+        (["bees", "--filter", "topic"], "filter: expected field=value, got 'topic'"),
+        (
+            ["bees", "--filter", "topic=a"],
+            "filter: the documents have no field 'topic'; fields: none; build the index with fields to have some",
+        ),
         (["bees", "--queries", "texts.txt"], "query: give one question, or --queries with a file of them"),
         (["--queries", "texts.txt"], "run: --queries needs --run, the file to write the answers to"),
         ([" "], "query: give one question, or --queries with a file of them"),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from textcl.artifacts import check_name
 from textcl.assemble.encoding import encode, read_encoded, where_is
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.assemble.tuning import tune_index
@@ -111,6 +112,7 @@ def build_index(
     """
     wanted = target or Target(recall=recall, at=at)
     folder = Path(out)
+    check_name(folder, "out")
     vectors_folder = folder.with_name(f".{folder.name}.vectors")
     _check_out(folder, vectors_folder, resume=resume, force=force)
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
@@ -146,7 +148,7 @@ def build_index(
     )
     shutil.rmtree(vectors_folder, ignore_errors=True)
     cut = embedded.cut_texts
-    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents; passages keep all",) if cut else ()
+    notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents",) if cut else ()
     searcher = Searcher(index, encoder, folder, notes)
     if index.family.is_flat and wanted.queries is None:
         return searcher

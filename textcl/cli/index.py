@@ -98,7 +98,7 @@ def build(
     for note in searcher.notes:
         say(note)
     if json:
-        show_json({"index": str(out), **searcher.index.manifest})
+        show_json(_facts(out, searcher.index))
     else:
         _show_curve(searcher.index)
         print(f"{searcher.index.documents} documents of {searcher.index.dimension} numbers: {out}")
@@ -122,7 +122,7 @@ def tune(
         folder, recall=recall, at=at, queries=queries, model=model, seed=seed, progress=bar, say=say
     ).index as index:
         if json:
-            show_json({"index": str(folder), **index.manifest})
+            show_json(_facts(folder, index))
         else:
             _show_curve(index)
         _check_promise(index)
@@ -177,7 +177,7 @@ def compact(folder: Folder, json: Json = False) -> None:
     compact_index(folder, progress=bar)
     with open_index(folder) as index:
         if json:
-            show_json({"index": str(folder), **index.manifest})
+            show_json(_facts(folder, index))
         else:
             print(f"{index.documents} documents in one shard: {folder}")
 
@@ -194,7 +194,7 @@ def join(
 
     with join_indexes(folders, out, force=force) as index:
         if json:
-            show_json({"index": str(out), **index.manifest})
+            show_json(_facts(out, index))
         else:
             print(f"{index.documents} documents in {len(index.shards)} shards: {out}")
 
@@ -219,11 +219,11 @@ def info(folder: Folder, json: Json = False) -> None:
     from textcl.index.store import open_index
 
     with open_index(folder) as index:
-        manifest, documents, rows = index.manifest, index.documents, index.rows
+        manifest = index.manifest
         if json:
-            show_json({"index": str(folder), "documents": documents, "rows": rows, **manifest})
+            show_json(_facts(folder, index))
             return
-        facts = {"documents": documents, "rows": rows, "shards": len(manifest["shards"])}
+        facts = {"documents": index.documents, "rows": index.rows, "shards": len(index.shards)}
         names = ("dimension", "factory", "metric", "normalised", "generation", "fields", "faiss_version")
         for name, value in (facts | {name: manifest[name] for name in names}).items():
             print(f"{name:<16}{', '.join(value) if isinstance(value, list) else value}")
@@ -231,6 +231,10 @@ def info(folder: Folder, json: Json = False) -> None:
             for name, value in (manifest[section] or {}).items():
                 print(f"{section}.{name:<24}{value}")
         _show_curve(index)
+
+
+def _facts(folder: Path, index: Index) -> dict[str, Any]:
+    return {"index": str(folder), "documents": index.documents, "rows": index.rows, **index.manifest}
 
 
 def _listed(words: str | None) -> tuple[str, ...]:

@@ -88,6 +88,8 @@ def exact_neighbours(
                     unsure.append(query)  # a row not fetched could still tie with the k-th, or beat it
                 else:
                     best_rows[query], best_scores[query] = rows[places], scores[places]
+        if unsure and fetched >= most:
+            raise ValueError(f"{k} documents were asked for, which is more than may be found")
         waiting, fetched = np.array(unsure, dtype=np.int64), min(4 * fetched, most)
     return best_rows, best_scores
 

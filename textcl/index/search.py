@@ -176,10 +176,10 @@ def neighbours(
     masks: list[NDArray[np.bool_] | None] = index.live
     k = min(k, index.documents)
     if filters:
-        masks = [*index.rows_with(filters)]
-        k = min(k, _documents_in(index, masks))
+        marked = index.rows_with(filters)
+        masks, k = [*marked], min(k, documents_among(index, marked))
         # Few allowed rows are scored one by one: a structure that must pass over most of what it meets finds too few.
-        allowed = sum(int(mask.sum()) for mask in masks if mask is not None)
+        allowed = sum(int(mask.sum()) for mask in marked)
         exact = exact or allowed < index.manifest["filter_from"] * index.rows
     if exact or index.family.is_flat:
         return exact_neighbours(index, queries, lengths, k, masks)
@@ -217,9 +217,10 @@ def neighbours_among(
     return best_rows, best_scores
 
 
-def _documents_in(index: Index, masks: Sequence[NDArray[np.bool_] | None]) -> int:
-    rows = [start + np.flatnonzero(mask) for start, mask in zip(index.starts, masks, strict=False) if mask is not None]
-    return len(np.unique(index.documents_of(np.concatenate(rows)))) if rows else 0
+def documents_among(index: Index, masks: Sequence[NDArray[np.bool_]]) -> int:
+    """Return how many documents have a marked row; `masks` has one for each shard."""
+    rows = [start + np.flatnonzero(mask) for start, mask in zip(index.starts, masks, strict=False)]
+    return len(np.unique(index.documents_of(np.concatenate(rows))))
 
 
 def _hits(index: Index, rows: NDArray[np.int64], scores: Sequence[float]) -> list[Hit]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from textcl.errors import ConfigError, DataError
 from textcl.index.exact import exact_neighbours
 from textcl.index.families import SearchSettings
-from textcl.index.search import neighbours, neighbours_among
+from textcl.index.search import documents_among, neighbours, neighbours_among
 from textcl.index.store import Index, check_width, lengths_of
 from textcl.progress import Progress, quiet
 from textcl.randomness import permutation
@@ -299,7 +299,9 @@ def _filter_share(index: Index, asked: _Asked, settings: SearchSettings, recall:
             mask = np.zeros(shard.rows, dtype=np.bool_)
             mask[permutation(shard.rows, "filter", seed, number)[: max(1, round(share * shard.rows))]] = True
             masks.append(mask if (live := index.live[number]) is None else mask & live)
-        k = min(asked.at, sum(int(mask.sum()) for mask in masks))
+        k = min(asked.at, documents_among(index, masks))
+        if k == 0:
+            break
         bounds = exact_neighbours(index, asked.queries, lengths, k, masks)[1][:, -1]
         rows, scores = neighbours_among(index, asked.queries, k, masks, settings)
         found = _Asked(asked.queries, bounds, k, None).recall(rows, scores).mean()
