@@ -6,8 +6,9 @@ import pytest
 from tests.index.vectors import parts, unit
 from textcl.errors import ConfigError, DataError, ShapeError
 from textcl.index.build import build_index
+from textcl.index.generations import commit, writing
 from textcl.index.search import neighbours
-from textcl.index.store import commit, open_index, writing
+from textcl.index.store import open_index
 from textcl.index.tune import tune
 
 ROWS, WIDTH = 4000, 24

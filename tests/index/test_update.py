@@ -16,10 +16,12 @@ from textcl.errors import ArtifactError, ConfigError, DataError, ShapeError
 from textcl.index import update
 from textcl.index.build import build_index
 from textcl.index.families import SearchSettings
+from textcl.index.generations import writing
+from textcl.index.join import join
 from textcl.index.search import neighbours, search
 from textcl.index.shards import Documents
-from textcl.index.store import open_index, writing
-from textcl.index.update import add, compact, delete, join
+from textcl.index.store import open_index
+from textcl.index.update import add, compact, delete
 
 WIDTH = 16
 ENCODER_16 = {**ENCODER, "dimension": WIDTH}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.documents import read_texts
 from textcl.errors import ConfigError
+from textcl.index.generations import commit, writing
 from textcl.index.grow import training_rows
-from textcl.index.store import Index, commit, open_index, writing
+from textcl.index.store import Index, open_index
 from textcl.index.tune import FEWEST_QUERIES, tune
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.randomness import permutation, stream

@@ -27,7 +27,7 @@ def decompose(
     from textcl.assemble.decomposing import decompose as decompose_points
     from textcl.assemble.searching import open_searcher
     from textcl.corpus.collection import read_collection
-    from textcl.index.store import commit, writing
+    from textcl.index.generations import commit, writing
 
     judged = read_collection(collection, split, allow_missing=allow_missing)
     searcher = open_searcher(index, model)

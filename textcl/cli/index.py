@@ -190,7 +190,7 @@ def join(
     json: Json = False,
 ) -> None:
     """Write one index of the shards of several."""
-    from textcl.index.update import join as join_indexes
+    from textcl.index.join import join as join_indexes
 
     with join_indexes(folders, out, force=force) as index:
         if json:

@@ -1,18 +1,15 @@
-"""An index folder, opened and checked, and how it changes: a generation at a time, never half.
+"""An index folder, opened and checked.
 
 manifest.json        what it is, which encoder made the vectors, how it is searched; names every file with its checksum
 shards/NAME/         see `shards.py`; never changed once the manifest names them
 shards/NAME/deleted-G.npy    numbers of the documents of a shard that generation G has deleted
 
-Whoever writes holds a lock, puts new files beside the old ones, and replaces the manifest in one step; files that no
-manifest names any more go last. A reader keeps the files that it has opened.
+`generations.py` says how it changes. A reader keeps the files that it has opened.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,11 +17,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.artifacts import MANIFEST, commit_manifest, describe_files, read_manifest
+from textcl.artifacts import read_manifest
 from textcl.errors import ArtifactError, ConfigError, ShapeError
 from textcl.index.families import Family, SearchSettings, family_of
 from textcl.index.shards import Shard, in_words
-from textcl.unfinished import alone_at
 
 KIND = "index"
 FORMAT_VERSION = 2
@@ -251,73 +247,21 @@ def open_index(folder: Path, *, verify: bool = False) -> Index:
         ArtifactError: If the folder is missing, no index, of another version, or damaged.
     """
     for _ in range(_TRIES):
-        manifest = _read(folder, verify=verify)
+        manifest = read_facts(folder, verify=verify)
         try:
             return Index(folder, manifest)
         except (ArtifactError, OSError):
-            if _read(folder, verify=False)["generation"] == manifest["generation"]:
+            if read_facts(folder)["generation"] == manifest["generation"]:
                 raise
     raise ArtifactError(folder, "changes faster than it can be opened; try again when nobody writes it")
 
 
-def _read(folder: Path, *, verify: bool) -> dict[str, Any]:
+def read_facts(folder: Path, *, verify: bool = False) -> dict[str, Any]:
+    """Return the manifest of an index; ArtifactError as `open_index`."""
     manifest = read_manifest(folder, KIND, FORMAT_VERSION, verify=verify)
     if missing := [fact for fact in _FACTS if fact not in manifest]:
         raise ArtifactError(folder, f"its manifest does not say {', '.join(missing)}; build the index again")
     return manifest
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[Index]:
-    """Yield the index in `folder`, open, with nobody else writing it; what a kill left beside its files is removed.
-
-    Raises:
-        ConfigError: If another process is writing it.
-        ArtifactError: As `open_index`.
-    """
-    _read(folder, verify=False)  # a folder that is no index gets no lock beside it
-    with alone_at(folder), open_index(folder) as index:
-        _sweep(folder, index.manifest)
-        yield index
-
-
-def commit(index: Index, changed: Mapping[str, Any], new_files: Sequence[str] = ()) -> None:
-    """Make the next generation of an index under `writing`.
-
-    Args:
-        index: The last generation.
-        changed: Facts of the manifest that are others now; `shards` says which files stay.
-        new_files: Names of files that are not in the manifest yet, all on disk.
-    """
-    facts = {name: value for name, value in index.manifest.items() if name not in ("kind", "format_version", "files")}
-    facts |= changed
-    facts["generation"] = index.manifest["generation"] + 1
-    known = index.manifest["files"] | describe_files(index.folder, new_files)
-    kept = {name: known[name] for name in known if _is_used(name, facts["shards"])}
-    commit_manifest(index.folder, KIND, FORMAT_VERSION, facts, kept)
-    _sweep(index.folder, {**facts, "files": kept})
-
-
-def _is_used(name: str, shards: Sequence[Mapping[str, Any]]) -> bool:
-    _, shard, file = name.split("/")
-    for facts in shards:
-        if facts["name"] == shard:
-            return not file.startswith("deleted-") or facts["deleted"] == name
-    return False
-
-
-def _sweep(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Remove what the manifest does not name: the leavings of a kill, or of the generation before."""
-    names = {facts["name"] for facts in manifest["shards"]}
-    for path in (folder / SHARDS).iterdir():
-        if path.name not in names:
-            shutil.rmtree(path)
-            continue
-        for file in path.iterdir():
-            if file.relative_to(folder).as_posix() not in manifest["files"]:
-                file.unlink()
-    for file in folder.glob(f".{MANIFEST}.partial-*"):
-        file.unlink()
 
 
 def lengths_of(rows: NDArray[np.float32]) -> NDArray[np.float64]:

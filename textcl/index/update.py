@@ -1,4 +1,4 @@
-"""Adding, deleting, replacing, compacting and joining: each makes the next generation of an index, or none.
+"""Adding, deleting, replacing and compacting: each makes the next generation of an index, or none.
 
 Documents that are added make a shard of their own: a small one is searched exactly, so that nothing has to be learnt,
 a large one gets the structure of the index's first one, with the same cells. Deleted documents stay in their shard and
@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.artifacts import check_target, flush_folder, flush_tree, whole_folder, write_manifest
-from textcl.errors import ConfigError, DataError
+from textcl.artifacts import flush_folder, flush_tree
+from textcl.errors import DataError
 from textcl.index.build import check_documents, check_vectors, chunks, counted, shard_facts
+from textcl.index.generations import commit, writing
 from textcl.index.grow import CHUNK_ROWS, fill, train, write_faiss
 from textcl.index.shards import (
     SEARCH_FILE,
@@ -32,7 +33,7 @@ from textcl.index.shards import (
     write_structure,
     write_vectors,
 )
-from textcl.index.store import ENCODER_FACTS, FORMAT_VERSION, KIND, SHARDS, Index, commit, open_index, writing
+from textcl.index.store import SHARDS, Index
 from textcl.progress import Progress, quiet
 
 EXACT_ROWS = 20_000  # a shard of fewer has no structure: looking at all of its rows takes a millisecond or two
@@ -144,70 +145,15 @@ def compact(folder: Path, *, progress: Progress = quiet) -> None:
         commit(index, {"shards": [entry]}, _files_of(folder, name))
 
 
-def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
-    """Write one index of the shards of several, which may have been built by several processes; return it, open.
-
-    Args:
-        folders: Index folders of one encoder and one factory string, with different ids.
-        out: The folder; `compact` makes it one shard.
-        force: Replace an index at `out`.
-
-    Raises:
-        ConfigError: If `out` exists and may not be replaced, or the indexes are of different kinds.
-        DataError: If two of them have a document of the same id.
-        ArtifactError: If one is damaged, or was made by another encoder.
-    """
-    check_target(out, force=force)
-    with ExitStack() as stack:
-        parts = [stack.enter_context(open_index(folder)) for folder in folders]
-        first = parts[0]
-        seen: set[str] = set()
-        for part in parts:
-            part.check_encoder({fact: first.manifest["encoder"][fact] for fact in ENCODER_FACTS})
-            for fact in ("factory", "normalised", "texts"):
-                if part.manifest[fact] != first.manifest[fact]:
-                    said = f"{part.manifest[fact]!r} in {part.folder}, {first.manifest[fact]!r} in {first.folder}"
-                    raise ConfigError(fact, problem=f"is {said}; build them alike")
-            ids = list(part.ids())
-            if twice := [one for one in ids if one in seen]:
-                problem = f"{len(twice)} of its documents are in an index before it too, the first {twice[0]!r}"
-                raise DataError(problem, part.folder)
-            seen.update(ids)
-        with whole_folder(out, force=force) as made:
-            entries = [_copied(part, facts, made) for part in parts for facts in part.manifest["shards"]]
-            facts = {name: value for name, value in first.manifest.items() if name not in ("kind", "format_version")}
-            facts |= {
-                "generation": 1,
-                "shards": entries,
-                "longest": max(part.longest for part in parts),
-                "fields": sorted({field for part in parts for field in part.manifest["fields"]}),
-                "promise": None,
-                "curve": [],
-            }
-            del facts["files"]
-            write_manifest(made, KIND, FORMAT_VERSION, facts)
-    return open_index(out)
-
-
-def _copied(part: Index, facts: Mapping[str, Any], made: Path) -> dict[str, Any]:
-    """Copy a shard under a name of its own; return its entry."""
-    name = _new_name()
-    shutil.copytree(part.folder / SHARDS / facts["name"], made / SHARDS / name)
-    for file in (made / SHARDS / name).glob("deleted-*"):
-        if facts["deleted"] is None or file.name != Path(facts["deleted"]).name:
-            file.unlink()
-    deleted = None if facts["deleted"] is None else f"{SHARDS}/{name}/{Path(facts['deleted']).name}"
-    return {**facts, "name": name, "deleted": deleted}
-
-
-def _new_name() -> str:
+def new_name() -> str:
+    """Return a name for a shard that no other has."""
     return uuid.uuid4().hex[:8]
 
 
 @contextmanager
 def _new_shard(index: Index) -> Iterator[tuple[str, Path]]:
     """Yield the name and folder of a shard that stands on disk, whole, when the block ends well."""
-    name = _new_name()
+    name = new_name()
     folder = index.folder / SHARDS / name
     folder.mkdir()
     try:

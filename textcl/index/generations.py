@@ -1,0 +1,70 @@
+"""How an index changes: a generation at a time, never half.
+
+Whoever writes holds a lock, puts new files beside the old ones, and replaces the manifest in one step; files that no
+manifest names any more go last, those that a kill left too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from textcl.artifacts import MANIFEST, commit_manifest, describe_files
+from textcl.index.store import FORMAT_VERSION, KIND, SHARDS, Index, open_index, read_facts
+from textcl.unfinished import alone_at
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Index]:
+    """Yield the index in `folder`, open, with nobody else writing it; what a kill left beside its files is removed.
+
+    Raises:
+        ConfigError: If another process is writing it.
+        ArtifactError: As `open_index`.
+    """
+    read_facts(folder)  # a folder that is no index gets no lock beside it
+    with alone_at(folder), open_index(folder) as index:
+        _sweep(folder, index.manifest)
+        yield index
+
+
+def commit(index: Index, changed: Mapping[str, Any], new_files: Sequence[str] = ()) -> None:
+    """Make the next generation of an index under `writing`.
+
+    Args:
+        index: The last generation.
+        changed: Facts of the manifest that are others now; `shards` says which files stay.
+        new_files: Names of files that are not in the manifest yet, all on disk.
+    """
+    facts = {name: value for name, value in index.manifest.items() if name not in ("kind", "format_version", "files")}
+    facts |= changed
+    facts["generation"] = index.manifest["generation"] + 1
+    known = index.manifest["files"] | describe_files(index.folder, new_files)
+    kept = {name: known[name] for name in known if _is_used(name, facts["shards"])}
+    commit_manifest(index.folder, KIND, FORMAT_VERSION, facts, kept)
+    _sweep(index.folder, {**facts, "files": kept})
+
+
+def _is_used(name: str, shards: Sequence[Mapping[str, Any]]) -> bool:
+    _, shard, file = name.split("/")
+    for facts in shards:
+        if facts["name"] == shard:
+            return not file.startswith("deleted-") or facts["deleted"] == name
+    return False
+
+
+def _sweep(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Remove what the manifest does not name: the leavings of a kill, or of the generation before."""
+    names = {facts["name"] for facts in manifest["shards"]}
+    for path in (folder / SHARDS).iterdir():
+        if path.name not in names:
+            shutil.rmtree(path)
+            continue
+        for file in path.iterdir():
+            if file.relative_to(folder).as_posix() not in manifest["files"]:
+                file.unlink()
+    for file in folder.glob(f".{MANIFEST}.partial-*"):
+        file.unlink()
