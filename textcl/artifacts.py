@@ -169,9 +169,14 @@ def flush_tree(folder: Path) -> None:
         if path.is_dir():
             flush_folder(path)
         else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            flush_file(path)
     flush_folder(folder)
+
+
+def flush_file(path: Path) -> None:
+    """Put a file on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:
@@ -243,7 +248,7 @@ def read_manifest(folder: Path, kind: str, version: int, *, verify: bool = False
         raise ArtifactError(path, "is damaged: it was changed after it was written; make the folder again")
     for name, facts in files.items():
         _check_file(folder / name, facts, verify=verify)
-    return dict(manifest)
+    return {**manifest, "digest": digest}
 
 
 def _check_file(path: Path, facts: Mapping[str, Any], *, verify: bool) -> None:

@@ -99,13 +99,14 @@ def _waiting(target: Path) -> Path:
 @contextmanager
 def alone_at(target: Path) -> Iterator[None]:
     """Raise ConfigError if another process is inside such a `with` for the same target; a kill lets go of it."""
+    target = target.resolve()  # one lock, whatever path leads there
     path = target.with_name(f".{target.name}.lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino
-        except BlockingIOError:
+            is_ours = os.fstat(descriptor).st_ino == path.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
             is_ours = False
         if not is_ours:  # taken, or removed by whoever had it a moment ago
             raise ConfigError(

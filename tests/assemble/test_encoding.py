@@ -185,7 +185,7 @@ def test_a_kill_behind_the_exchange_leaves_the_new_folder_and_no_way_back(
 def test_an_empty_document_is_encoded_and_indexed(work, tiny_model_folder, tiny_corpus):
     write_collection(work / "dev", [*tiny_corpus[:9], ""])
     encode(tiny_model_folder, "dev", out="out")
-    assert build_index(tiny_model_folder, "out", out="index").index.manifest["rows"] == 10
+    assert build_index(tiny_model_folder, "out", out="index").index.rows == 10
 
 
 def test_two_processes_do_not_write_one_folder(work, tiny_model_folder):

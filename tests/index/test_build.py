@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import textcl
-from tests.index.vectors import ENCODER, parts, unit
+from tests.index.vectors import ENCODER, parts, shard_of, unit
 from textcl.errors import ArtifactError, ConfigError, DataError, ShapeError
 from textcl.index.build import build_index
 from textcl.index.store import open_index
@@ -24,13 +24,13 @@ from textcl.index.store import open_index
 def test_the_folder_is_readable_without_textcl(tmp_path):
     made = parts(3000)  # several batches of texts
     build_index(tmp_path / "index", **made).close()
-    flat = faiss.read_index(str(tmp_path / "index/shards/0/vectors.faiss"))
+    flat = faiss.read_index(str(shard_of(tmp_path / "index") / "vectors.faiss"))
     np.testing.assert_array_equal(flat.reconstruct_n(0, 3000), made["vectors"])
     assert flat.metric_type == faiss.METRIC_INNER_PRODUCT
-    with closing(sqlite3.connect(tmp_path / "index/shards/0/documents.sqlite")) as database:
+    with closing(sqlite3.connect(shard_of(tmp_path / "index") / "documents.sqlite")) as database:
         rows = database.execute("SELECT number, id FROM documents ORDER BY number").fetchall()
     assert rows == [(row, one) for row, one in enumerate(made["ids"])]
-    with pa.memory_map(str(tmp_path / "index/shards/0/texts.arrow")) as file:
+    with pa.memory_map(str(shard_of(tmp_path / "index") / "texts.arrow")) as file:
         assert pa.ipc.open_file(file).read_all().to_pydict() == {
             "text": made["texts"], "metadata": [None] * 3000,
         }  # fmt: skip
@@ -48,15 +48,14 @@ def test_the_manifest_says_what_the_index_is(tmp_path):
     assert manifest["encoder"] == ENCODER
     assert manifest["faiss_version"] == faiss.__version__
     assert manifest["build"]["seconds"] >= 0
-    assert set(manifest["files"]) == {
-        f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")
-    }
+    names = ("vectors.faiss", "documents.sqlite", "texts.arrow")
+    assert set(manifest["files"]) == {f"shards/{shard_of(tmp_path / 'index').name}/{name}" for name in names}
 
 
 def test_texts_are_optional(tmp_path):
     with build_index(tmp_path / "index", **{**parts(5), "texts": None}) as index:
         assert index.texts_of([0, 4]) == [None, None]
-    assert not (tmp_path / "index/shards/0/texts.arrow").exists()
+    assert not (shard_of(tmp_path / "index") / "texts.arrow").exists()
 
 
 def test_vectors_may_be_memory_mapped_and_span_chunks(tmp_path):
@@ -179,3 +178,46 @@ def test_a_kill_in_the_middle_of_a_build_leaves_the_old_state(tmp_path, standing
             open_index(target)
     with build_index(target, **parts(6), force=True) as index:
         assert index.rows == 6
+
+
+def interrupted(tmp_path, **changed):
+    """Stop a build while it adds rows; what it was of may be changed."""
+
+    @contextmanager
+    def stop(description, _total):
+        def advance(_rows, _note=""):
+            if description == "indexing":
+                raise KeyboardInterrupt
+
+        yield advance
+
+    made = {**parts(200), "metadata": [{"n": number} for number in range(200)], "factory": "IVF4,SQ8", **changed}
+    with pytest.raises(KeyboardInterrupt):
+        build_index(tmp_path / "index", **made, progress=stop)
+    return made
+
+
+def test_a_resumed_build_is_of_the_same_or_is_refused(tmp_path):
+    made = interrupted(tmp_path)
+    for name, other in [
+        ("metadata", [{"n": -number} for number in range(200)]),
+        ("metadata", None),
+        ("texts", [f"other {number}" for number in range(200)]),
+        ("vectors", unit(9, 200)),
+        ("factory", "IVF8,SQ8"),
+        ("cutting", {"tokens": 3, "overlap": 1}),
+    ]:
+        with pytest.raises(
+            ConfigError, match="resume: the interrupted build was of other vectors, documents or settings"
+        ):
+            build_index(tmp_path / "index", **{**made, name: other}, resume=True)
+    waiting = tmp_path / ".index.unfinished"
+    for left in ("partial.faiss", "partial.new", ".manifest.json.partial-0123", ".DS_Store"):  # as kills leave them
+        if not (waiting / left).exists():
+            (waiting / left).write_bytes(b"")
+    (waiting / "partial.faiss").unlink()
+    with build_index(tmp_path / "index", **made, resume=True) as index:
+        assert index.rows == 200
+        assert {name.split("/")[0] for name in index.manifest["files"]} == {"shards"}
+    assert {path.name for path in (tmp_path / "index").iterdir()} == {"manifest.json", "shards"}
+    open_index(tmp_path / "index", verify=True).close()

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 import pytest
 
-from tests.index.vectors import parts, unit
+from tests.index.vectors import parts, shard_of, unit
 from textcl.errors import ConfigError
 from textcl.index.build import build_index
 from textcl.index.families import SearchSettings, family_of
@@ -72,7 +72,7 @@ def test_one_query_gets_what_it_gets_among_many(built, factory):
 
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_the_bytes_of_the_structure_are_as_predicted(built, factory):
-    size = (built / factory / "shards/0/search.faiss").stat().st_size
+    size = (shard_of(built / factory) / "search.faiss").stat().st_size
     predicted = family_of(factory, 32).search_bytes(2000)
     assert predicted == pytest.approx(
         size, rel=0.05 if "x4fs" not in factory and "Qfs" not in factory else 0.25, abs=4000

@@ -7,14 +7,14 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from tests.index.vectors import ENCODER, parts, unit
+from tests.index.vectors import ENCODER, parts, shard_of, unit
 from textcl.artifacts import write_manifest
 from textcl.errors import ArtifactError
 from textcl.index.build import build_index
 from textcl.index.search import search
 from textcl.index.store import open_index
 
-FILES = [f"shards/0/{name}" for name in ("vectors.faiss", "documents.sqlite", "texts.arrow")]
+FILES = ["vectors.faiss", "documents.sqlite", "texts.arrow"]
 
 
 @pytest.fixture
@@ -61,27 +61,27 @@ def test_a_row_that_is_not_there_is_an_error_and_not_the_last_row(folder, row):
 
 @pytest.mark.parametrize("name", FILES)
 def test_verify_finds_one_changed_byte(folder, name):
-    data = bytearray((folder / name).read_bytes())
+    data = bytearray((shard_of(folder) / name).read_bytes())
     data[len(data) // 2] ^= 1
-    (folder / name).write_bytes(data)
+    (shard_of(folder) / name).write_bytes(data)
     with pytest.raises(ArtifactError, match=rf"{name}: is damaged: its SHA-256"):
         open_index(folder, verify=True)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_truncated_or_missing_file_is_refused_on_opening(folder, name):
-    data = (folder / name).read_bytes()
-    (folder / name).write_bytes(data[:-10])
+    data = (shard_of(folder) / name).read_bytes()
+    (shard_of(folder) / name).write_bytes(data[:-10])
     with pytest.raises(ArtifactError, match=rf"{name}: is damaged: {len(data) - 10} bytes"):
         open_index(folder)
-    (folder / name).unlink()
+    (shard_of(folder) / name).unlink()
     with pytest.raises(ArtifactError, match=rf"{name}: is missing"):
         open_index(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_another_format_is_refused_even_where_the_checksum_agrees(folder, name):
-    (folder / name).write_bytes(b"not what it should be" * 300)
+    (shard_of(folder) / name).write_bytes(b"not what it should be" * 300)
     rewrite_manifest(folder)
     with pytest.raises(ArtifactError, match=rf"{name}: is damaged"):
         open_index(folder)
@@ -94,15 +94,15 @@ def test_files_that_do_not_fit_together_are_refused(folder, tmp_path):
         ("documents.sqlite", "names 1400 documents, the manifest says 1500"),
         ("vectors.faiss", "holds 1400 rows of 8 numbers, the manifest says 1500 of 8"),
     ]:
-        (folder / "shards/0" / name).write_bytes((tmp_path / "other/shards/0" / name).read_bytes())
+        (shard_of(folder) / name).write_bytes((shard_of(tmp_path / "other") / name).read_bytes())
         rewrite_manifest(folder)
         with pytest.raises(ArtifactError, match=problem):
             open_index(folder)
 
 
 def test_an_id_table_without_its_table_is_refused(folder):
-    (folder / "shards/0/documents.sqlite").unlink()
-    with closing(sqlite3.connect(folder / "shards/0/documents.sqlite")) as database, database:
+    (shard_of(folder) / "documents.sqlite").unlink()
+    with closing(sqlite3.connect(shard_of(folder) / "documents.sqlite")) as database, database:
         database.execute("CREATE TABLE other (a)")
     rewrite_manifest(folder)
     with pytest.raises(ArtifactError, match=r"documents\.sqlite: is damaged: no such table: documents"):

@@ -25,7 +25,7 @@ def near(seed, rows):
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune")
     made = {**parts(ROWS, width=WIDTH), "vectors": near(2, ROWS)}
-    for factory in ("Flat", "IVF64,Flat", "HNSW8", "IVF64,PQ12x4fs", "RaBitQ"):
+    for factory in ("Flat", "IVF64,Flat", "HNSW8", "HNSW8,SQ4", "IVF64,PQ12x4fs", "RaBitQ"):
         build_index(folder / factory, **made, factory=factory).close()
     return folder
 
@@ -36,7 +36,7 @@ def recall_of(index, queries, settings, at=10):
     return np.mean([len(np.intersect1d(a, b)) / at for a, b in zip(rows, best, strict=True)])
 
 
-@pytest.mark.parametrize("factory", ["IVF64,Flat", "HNSW8", "IVF64,PQ12x4fs", "RaBitQ"])
+@pytest.mark.parametrize("factory", ["IVF64,Flat", "HNSW8", "HNSW8,SQ4", "IVF64,PQ12x4fs", "RaBitQ"])
 @pytest.mark.parametrize("target", [0.8, 0.95])
 def test_other_queries_get_the_recall_that_was_asked_for(built, factory, target):
     with open_index(built / factory) as index:

@@ -16,7 +16,7 @@ from textcl.errors import ArtifactError, ConfigError, DataError, ShapeError
 from textcl.index import update
 from textcl.index.build import build_index
 from textcl.index.families import SearchSettings
-from textcl.index.generations import writing
+from textcl.index.generations import commit, writing
 from textcl.index.join import join
 from textcl.index.search import neighbours, search
 from textcl.index.shards import Documents
@@ -284,3 +284,60 @@ def test_any_order_of_changes_leaves_what_it_should(tmp_path_factory, steps):
         for hit in found:
             assert hit.score == pytest.approx(float(query @ vectors(there[hit.id], there[hit.id] + 1)[0]), abs=1e-6)
             assert hit.text == f"text of {hit.id}"
+
+
+def test_documents_without_fields_beside_some_with_are_passed_over_by_a_filter(tmp_path):
+    made = documents(0, 30)
+    plain = {"vectors": vectors(0, 30), "ids": made.ids, "texts": made.texts, "encoder": ENCODER_16}
+    build_index(tmp_path / "plain", **plain).close()
+    built(tmp_path / "fields", 30, 60)
+    join([tmp_path / "plain", tmp_path / "fields"], tmp_path / "both").close()
+    add(tmp_path / "both", vectors=vectors(60, 70), documents=Documents([f"p{n}" for n in range(10)], ["t"] * 10))
+    with open_index(tmp_path / "both") as index:
+        (hits,) = search(index, QUERIES[:1], 99, filters={"odd": 1})
+    assert {hit.id for hit in hits} == {f"d{number}" for number in range(31, 60, 2)}
+
+
+def test_an_index_that_was_replaced_meanwhile_is_not_written(tmp_path):
+    folder = built(tmp_path / "index", 0, 20)
+    with writing(folder) as index:
+        made = documents(0, 25)
+        build_index(
+            tmp_path / "other", vectors=vectors(0, 25), ids=made.ids, texts=made.texts, encoder=ENCODER_16
+        ).close()
+        folder.rename(tmp_path / "old")
+        (tmp_path / "other").rename(folder)
+        with pytest.raises(ArtifactError, match="was replaced while it was being changed; nothing was written"):
+            commit(index, {"promise": None})
+    with open_index(folder, verify=True) as index:
+        assert index.documents == 25
+
+
+def test_one_lock_whatever_path_leads_to_the_index(tmp_path, monkeypatch):
+    folder = built(tmp_path / "index", 0, 20)
+    (tmp_path / "link").symlink_to(folder)
+    with writing(folder), pytest.raises(ConfigError, match="another process is writing"):
+        delete(tmp_path / "link", ["d1"])
+    monkeypatch.chdir(folder)
+    assert delete(Path(), ["d1"]) == 1
+
+
+def test_what_a_graph_is_lent_is_given_back(tmp_path):
+    folder = built(tmp_path / "index", 0, 60, "HNSW8")
+    with open_index(folder) as index:
+        assert index.shards[0].flat.thisown, "the graph would keep the mapped vectors for good"
+        assert not index.shards[0].structure.index.own_fields
+
+
+def test_a_filter_that_one_shard_hardly_meets_is_answered_exactly(tmp_path, small_shards):
+    folder = built(tmp_path / "index", 0, 200, "IVF8,SQ8")
+    made = Documents([f"e{n}" for n in range(100)], ["t"] * 100, [{"odd": "new"}] * 100)
+    add(folder, vectors=vectors(200, 300), documents=made)
+    with writing(folder) as index:
+        commit(index, {"filter_from": 0.6, "search": {"nprobe": 1, "rerank": 1}})
+    with open_index(folder) as index:
+        for value in (1, "new"):
+            near = search(index, QUERIES, 10, filters={"odd": value})
+            best = search(index, QUERIES, 10, filters={"odd": value}, exact=True)
+            same = [[hit.id for hit in hits] for hits in near] == [[hit.id for hit in hits] for hits in best]
+            assert same == (value == 1), "half of one shard is below the share, all of the other is not"

@@ -20,6 +20,12 @@ def unit(seed, rows, width=8):
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
+def shard_of(folder):
+    """The folder of an index's only shard."""
+    (found,) = (folder / "shards").iterdir()
+    return found
+
+
 def parts(rows, seed=0, width=8):
     """What build_index takes for `rows` random documents."""
     numbers = np.random.default_rng(seed).permutation(rows)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import check_name
+from textcl.artifacts import MANIFEST, check_name
 from textcl.assemble.encoding import encode, read_encoded, where_is
 from textcl.assemble.searching import Searcher, open_searcher
-from textcl.assemble.tuning import tune_index
+from textcl.assemble.tuning import read_queries, tune_index
 from textcl.corpus.documents import Texts, read_texts
 from textcl.corpus.passages import passages_of
 from textcl.encoder.embed import Embedded
@@ -23,10 +23,13 @@ from textcl.encoder.load import describe_encoder, load_encoder, prompt_of, token
 from textcl.errors import ArtifactError, ConfigError, DataError
 from textcl.index import update
 from textcl.index.build import build_index as write_index
+from textcl.index.grow import check_enough
 from textcl.index.plan import plan_index
 from textcl.index.shards import Documents
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.unfinished import check_resumable, is_waiting
+
+DEFAULT_RECALL = 0.95  # of a structure that was asked for without one
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Target:
     """What an index must reach.
 
     Args:
-        recall: The share of the exact answers that is to be found; None for exact search.
+        recall: The share of the exact answers that is to be found; None for exact search, or with a factory string for
+            0.95.
         at: Of how many.
         max_memory: Bytes that a busy search may touch; None for no limit.
         expected_queries: How many will be asked in all; None for many.
@@ -121,16 +125,18 @@ def build_index(
     if encoded is not None and passages is not None:
         raise ConfigError("passages", problem=f"{source} holds vectors of whole texts; give the texts themselves")
     rows, spans = _rows_of(texts, encoder, passages)
-    if encoded is not None:
-        embedded = read_encoded(encoded, facts)
-    else:
-        embedded = _encoded(encoder, rows, vectors_folder, facts, resume, force, progress, say)
     planned = plan_index(
         len(rows), int(facts["dimension"]), recall=wanted.recall, max_memory=wanted.max_memory,
         queries=wanted.expected_queries, needs=wanted.needs, factory=wanted.factory,
     )  # fmt: skip
+    check_enough(planned.family, len(rows))
+    asked = None if wanted.queries is None else read_queries(wanted.queries)
     for reason in planned.reasons:
         say(reason)
+    if encoded is not None:
+        embedded = read_encoded(encoded, facts)
+    else:
+        embedded = _encoded(encoder, rows, vectors_folder, facts, resume, force, progress, say)
     index = write_index(
         folder,
         vectors=embedded.vectors,
@@ -146,19 +152,28 @@ def build_index(
         force=force,
         progress=progress,
     )
-    shutil.rmtree(vectors_folder, ignore_errors=True)
+    _remove(vectors_folder)
     cut = embedded.cut_texts
     notes = (f"cut at {facts['max_tokens']} tokens: {cut} of {len(texts)} documents",) if cut else ()
     searcher = Searcher(index, encoder, folder, notes)
     if index.family.is_flat and wanted.queries is None:
         return searcher
     return tune_index(
-        searcher, recall=wanted.recall or 1.0, at=wanted.at, queries=wanted.queries, seed=seed, progress=progress,
+        searcher, recall=wanted.recall or DEFAULT_RECALL, at=wanted.at, queries=asked, seed=seed, progress=progress,
         say=say,
     )  # fmt: skip
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder so that a kill leaves all of it or nothing that is taken for it."""
+    if folder.is_dir():
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
 def _check_out(folder: Path, vectors_folder: Path, *, resume: bool, force: bool) -> None:
+    if vectors_folder.is_dir() and not (vectors_folder / MANIFEST).is_file():
+        shutil.rmtree(vectors_folder)  # a kill came while it was being removed
     waits = vectors_folder.is_dir() or is_waiting(vectors_folder) or is_waiting(folder)
     if resume and not waits:
         raise ArtifactError(folder, "there is nothing to continue here; start it without --resume")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from textcl.assemble.searching import Searcher, open_searcher
 from textcl.corpus.documents import read_texts
-from textcl.errors import ConfigError
+from textcl.errors import ConfigError, DataError
 from textcl.index.generations import commit, writing
 from textcl.index.grow import training_rows
 from textcl.index.store import Index, open_index
@@ -80,7 +80,7 @@ def _questions(
 ) -> tuple[Sequence[str] | None, NDArray[np.int64] | None, str]:
     """Return queries in words, None where documents themselves ask; the rows they are made from; what they are."""
     if queries is not None:
-        given = read_texts(queries).texts if isinstance(queries, str | Path) else queries
+        given = read_queries(queries) if isinstance(queries, str | Path) else queries
         return given, None, "given queries"
     rows = _unseen_rows(searcher.index, seed)
     if not searcher.index.manifest["texts"]:
@@ -90,6 +90,16 @@ def _questions(
     return texts, rows, "parts of documents asking for others"
 
 
+def read_queries(source: str | Path) -> list[str]:
+    """Return the queries of a file; DataError if there are too few to tune with."""
+    found = read_texts(source).texts
+    if len(found) < FEWEST_QUERIES:
+        raise DataError(
+            f"holds {len(found)} queries, which cannot show a recall; give at least {FEWEST_QUERIES}", source
+        )
+    return found
+
+
 def _unseen_rows(index: Index, seed: int) -> NDArray[np.int64]:
     """Return rows at random that can be found and that no cells were learnt from, as far as there are such."""
     live = np.ones(index.rows, dtype=np.bool_)
@@ -97,8 +107,8 @@ def _unseen_rows(index: Index, seed: int) -> NDArray[np.int64]:
         if mask is not None:
             live[start : start + len(mask)] = mask
     unseen = live.copy()
-    if not index.family.is_flat:
-        unseen[training_rows(index.family, index.shards[0].rows, int(index.manifest["seed"]))] = False
+    if trained := int(index.manifest["trained_rows"]):  # those of the first shard, until it is compacted
+        unseen[training_rows(index.family, trained, int(index.manifest["seed"]))] = False
     if unseen.sum() < 2 * FEWEST_QUERIES:
         unseen = live
     rows = permutation(index.rows, "pseudo-queries", seed)

@@ -230,6 +230,8 @@ def info(folder: Folder, json: Json = False) -> None:
         for section in ("search", "build", "encoder", "promise"):
             for name, value in (manifest[section] or {}).items():
                 print(f"{section}.{name:<24}{value}")
+        if manifest["promise"] and manifest["promise"]["generation"] != manifest["generation"]:
+            print("the index was changed since its recall was measured; textcl index tune measures it again")
         _show_curve(index)
 
 

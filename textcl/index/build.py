@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.artifacts import fingerprint, write_manifest
+from textcl.artifacts import commit_manifest, describe_files, fingerprint, flush_file, flush_folder, flush_tree
 from textcl.errors import ConfigError, DataError, ShapeError
 from textcl.index.families import Family, SearchSettings, default_settings, family_of
 from textcl.index.grow import CHUNK_ROWS, check_enough, fill, train, write_faiss
@@ -32,7 +35,6 @@ from textcl.index.store import (
 from textcl.progress import Progress, quiet
 from textcl.unfinished import UNFINISHED, Unfinished, check_resumable, resumable_folder
 
-_FIRST_SHARD = "0"
 _PARTIAL = "partial.faiss"
 FILTER_FROM = 0.2  # share of allowed rows from which an untuned index is searched by its structure
 
@@ -46,6 +48,7 @@ class _Making:
     family: Family
     seed: int
     longest: float
+    cutting: Mapping[str, Any] | None
 
 
 def build_index(
@@ -104,10 +107,12 @@ def build_index(
     family = family_of(factory, vectors.shape[1])
     check_enough(family, len(vectors))
     longest = check_vectors(vectors, documents, normalised=normalised)
-    making = _Making(vectors, documents, family, seed, longest)
+    making = _Making(vectors, documents, family, seed, longest, cutting)
     with resumable_folder(out, resume=resume, force=force) as unfinished:
-        shard = unfinished.folder / SHARDS / _FIRST_SHARD
-        _begin(unfinished, shard, making, encoder, progress)
+        digest = fingerprint(_parts(making, encoder))
+        name = digest[:8]  # a reader never takes the files of another index for those of this one
+        shard = unfinished.folder / SHARDS / name
+        _begin(unfinished, shard, making, digest, progress)
         if not family.is_flat:
             _make_structure(unfinished, shard, making, progress)
         facts = {
@@ -134,10 +139,20 @@ def build_index(
                 "predicted_disk_bytes": family.disk_bytes(len(vectors)),
                 "predicted_memory_bytes": family.memory_bytes(len(vectors)),
             },
-            "shards": [shard_facts(_FIRST_SHARD, documents, structure=not family.is_flat)],
+            "trained_rows": len(vectors) if family.fewest_training_rows else 0,
+            "shards": [shard_facts(name, documents, structure=not family.is_flat)],
         }
-        write_manifest(unfinished.folder, KIND, FORMAT_VERSION, facts, leave_out=(UNFINISHED,))
+        names = [path.relative_to(unfinished.folder).as_posix() for path in sorted(shard.iterdir())]
+        for path in unfinished.folder.iterdir():  # what kills left
+            if path.name not in (SHARDS, UNFINISHED):
+                path.unlink()
+        commit_manifest(unfinished.folder, KIND, FORMAT_VERSION, facts, describe_files(unfinished.folder, names))
     return open_index(out)
+
+
+def new_name() -> str:
+    """Return a name for a shard that no other has."""
+    return uuid.uuid4().hex[:8]
 
 
 def shard_facts(name: str, documents: Documents, *, structure: bool) -> dict[str, Any]:
@@ -153,34 +168,45 @@ def peak_mib() -> int:
     return peak // (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _begin(
-    unfinished: Unfinished, shard: Path, making: _Making, encoder: Mapping[str, Any], progress: Progress
-) -> None:
+def _begin(unfinished: Unfinished, shard: Path, making: _Making, digest: str, progress: Progress) -> None:
     """Write what needs no learning, or see that it was written of the same."""
-    parts = [making.family.factory, str(making.seed), encoder["fingerprint"], *making.documents.ids]
-    parts += list(making.documents.texts or ())
-    digest = fingerprint([*parts, *(block.tobytes() for block in chunks(making.vectors))])
     if (state := unfinished.read()) is not None:
         if state["digest"] != digest:
             problem = "the interrupted build was of other vectors, documents or settings; add --force to start anew"
             raise ConfigError("resume", problem=problem)
         return
+    shutil.rmtree(unfinished.folder / SHARDS, ignore_errors=True)
     shard.mkdir(parents=True)
     write_vectors(shard / VECTORS_FILE, counted(making.vectors, progress), making.vectors.shape)
     write_documents(shard, making.documents)
+    flush_tree(unfinished.folder)
     unfinished.save({"digest": digest})
+
+
+def _parts(making: _Making, encoder: Mapping[str, Any]) -> Iterator[str | bytes]:
+    """Yield all that a build is made of, the vectors last and a block at a time."""
+    documents, known = making.documents, making.documents.metadata
+    yield json.dumps([making.family.factory, making.seed, encoder["fingerprint"], making.cutting])
+    yield json.dumps([len(documents.ids), documents.texts is not None, known is not None])
+    yield from documents.ids
+    yield from documents.texts or ()
+    yield from (json.dumps(one, sort_keys=True, default=str) for one in known or ())
+    if documents.passages is not None:
+        yield documents.passages.tobytes()
+    yield from (block.tobytes() for block in chunks(making.vectors))
 
 
 def _make_structure(unfinished: Unfinished, shard: Path, making: _Making, progress: Progress) -> None:
     """Train and fill, from where an earlier process was; the finished structure is the last file of the shard."""
-    if (shard / SEARCH_FILE).is_file():
-        return
     partial = unfinished.folder / _PARTIAL
+    if (shard / SEARCH_FILE).is_file():
+        partial.unlink(missing_ok=True)
+        return
 
     def save(index: Any) -> None:  # noqa: ANN401 (faiss has no types)
         beside = partial.with_suffix(".new")
         write_faiss(lambda: faiss.write_index(index, str(beside)), str(partial))
-        beside.replace(partial)
+        _put(beside, partial)
 
     if partial.is_file():
         index = faiss.read_index(str(partial))
@@ -191,8 +217,15 @@ def _make_structure(unfinished: Unfinished, shard: Path, making: _Making, progre
     fill(index, rest, len(making.vectors), progress=progress, save=save)
     beside = partial.with_suffix(".new")
     write_faiss(lambda: write_structure(beside, index), str(shard / SEARCH_FILE))
-    beside.replace(shard / SEARCH_FILE)
+    _put(beside, shard / SEARCH_FILE)
     partial.unlink()
+
+
+def _put(beside: Path, target: Path) -> None:
+    """Let a file that is on disk take its place, so that it is never found there half."""
+    flush_file(beside)
+    beside.replace(target)
+    flush_folder(target.parent)
 
 
 def chunks(vectors: NDArray[np.float32], start: int = 0) -> Iterator[NDArray[np.float32]]:

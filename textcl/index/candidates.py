@@ -79,7 +79,7 @@ def _propose(
         local = shard.flat.search(queries, fetch, params=chosen)[1]
     else:
         local = shard.flat.search(queries, fetch)[1]
-    scores = np.empty(local.shape, dtype=np.float32)
+    scores = np.full(local.shape, -np.inf, dtype=np.float32)
     faiss.fvec_inner_products_by_idx(
         faiss.swig_ptr(scores), faiss.swig_ptr(queries), shard.flat.get_xb(), faiss.swig_ptr(local),
         queries.shape[1], len(queries), fetch,

@@ -41,8 +41,7 @@ class _Part:
         count = min(count, self.flat.ntotal)
         scores, local = self.flat.search(queries, count)
         rows = local + self.start if self.rows is None else self.rows[local]
-        if self.allowed is not None:
-            rows = np.where(self.allowed[local], rows, -1)
+        rows = np.where(local >= 0 if self.allowed is None else (local >= 0) & self.allowed[local], rows, -1)
         least = scores[:, -1] if count < self.flat.ntotal else np.full(len(queries), -np.inf, dtype=np.float32)
         return least, rows
 

@@ -24,6 +24,11 @@ _REFUSED = {  # what a factory string may hold, and what to do instead
     "RFlat": "all hits are scored again with the float vectors anyway; leave RFlat out",
     "Panorama": "FAISS pads each list to whole blocks and cannot map the file; use IVF…,Flat",
 }
+_TRIED = (  # what takes a selector at search, and codes that can be counted; FAISS 1.14.3 to 1.15.1
+    faiss.IndexHNSWFlat, faiss.IndexHNSWSQ, faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer, faiss.IndexIVFPQ,
+    faiss.IndexIVFPQFastScan, faiss.IndexIVFRaBitQ, faiss.IndexIVFRaBitQFastScan, faiss.IndexScalarQuantizer,
+    faiss.IndexRaBitQ,
+)  # fmt: skip
 _EF_CONSTRUCTION = 200  # of a graph; FAISS's 40 is too low for text
 
 
@@ -137,8 +142,7 @@ def family_of(factory: str, dimension: int) -> Family:
     index = new_index(factory, dimension)
     inner = inner_index(index)
     is_plain = not isinstance(index, faiss.IndexPreTransform)
-    kinds = (faiss.IndexIVF, faiss.IndexHNSW, faiss.IndexScalarQuantizer, faiss.IndexRaBitQ)
-    if not isinstance(inner, kinds):
+    if type(inner) not in _TRIED:
         advice = "use an IVF, HNSW, SQ or RaBitQ family, or Flat"
         raise ConfigError("factory", problem=f"{factory}: FAISS cannot leave out deleted documents there; {advice}")
     cells = int(inner.nlist) if isinstance(inner, faiss.IndexIVF) else 0
@@ -161,7 +165,9 @@ def family_of(factory: str, dimension: int) -> Family:
 
 
 def _links(index: Any) -> int:  # noqa: ANN401 (faiss has no types)
-    return int(index.hnsw.nb_neighbors(1))
+    if (links := int(index.hnsw.nb_neighbors(1))) < 2:
+        raise ConfigError("factory", problem=f"a graph needs at least 2 links a node, there are {links}")
+    return links
 
 
 def _code_bytes(inner: Any) -> float:  # noqa: ANN401

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.artifacts import MANIFEST, commit_manifest, describe_files
+from textcl.errors import ArtifactError
 from textcl.index.store import FORMAT_VERSION, KIND, SHARDS, Index, open_index, read_facts
 from textcl.unfinished import alone_at
 
@@ -25,7 +26,7 @@ def writing(folder: Path) -> Iterator[Index]:
         ConfigError: If another process is writing it.
         ArtifactError: As `open_index`.
     """
-    read_facts(folder)  # a folder that is no index gets no lock beside it
+    open_index(folder).close()  # a folder that is no index gets no lock beside it
     with alone_at(folder), open_index(folder) as index:
         _sweep(folder, index.manifest)
         yield index
@@ -38,14 +39,24 @@ def commit(index: Index, changed: Mapping[str, Any], new_files: Sequence[str] = 
         index: The last generation.
         changed: Facts of the manifest that are others now; `shards` says which files stay.
         new_files: Names of files that are not in the manifest yet, all on disk.
+
+    Raises:
+        ArtifactError: If another index stands in the folder by now.
     """
-    facts = {name: value for name, value in index.manifest.items() if name not in ("kind", "format_version", "files")}
-    facts |= changed
+    if read_facts(index.folder)["digest"] != index.manifest["digest"]:
+        raise ArtifactError(index.folder, "was replaced while it was being changed; nothing was written, start again")
+    facts = facts_of(index.manifest) | dict(changed)
     facts["generation"] = index.manifest["generation"] + 1
     known = index.manifest["files"] | describe_files(index.folder, new_files)
     kept = {name: known[name] for name in known if _is_used(name, facts["shards"])}
     commit_manifest(index.folder, KIND, FORMAT_VERSION, facts, kept)
     _sweep(index.folder, {**facts, "files": kept})
+
+
+def facts_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a manifest says of its index, without what is about its own file."""
+    own = ("kind", "format_version", "files", "digest")
+    return {name: value for name, value in manifest.items() if name not in own}
 
 
 def _is_used(name: str, shards: Sequence[Mapping[str, Any]]) -> bool:
@@ -61,10 +72,17 @@ def _sweep(folder: Path, manifest: Mapping[str, Any]) -> None:
     names = {facts["name"] for facts in manifest["shards"]}
     for path in (folder / SHARDS).iterdir():
         if path.name not in names:
-            shutil.rmtree(path)
+            _remove(path)
             continue
         for file in path.iterdir():
             if file.relative_to(folder).as_posix() not in manifest["files"]:
-                file.unlink()
+                _remove(file)
     for file in folder.glob(f".{MANIFEST}.partial-*"):
-        file.unlink()
+        _remove(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

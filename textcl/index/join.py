@@ -10,8 +10,10 @@ from typing import Any
 
 from textcl.artifacts import check_target, whole_folder, write_manifest
 from textcl.errors import ConfigError, DataError
+from textcl.index.build import FILTER_FROM, new_name
+from textcl.index.generations import facts_of
 from textcl.index.store import ENCODER_FACTS, FORMAT_VERSION, KIND, SHARDS, Index, open_index
-from textcl.index.update import new_name
+from textcl.unfinished import alone_at
 
 
 def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
@@ -29,7 +31,12 @@ def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
     """
     check_target(out, force=force)
     with ExitStack() as stack:
-        parts = [stack.enter_context(open_index(folder)) for folder in folders]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(alone_at(out))
+        # Nobody changes them while they are copied, and what is copied is whole.
+        for folder in {folder.resolve() for folder in folders}:
+            stack.enter_context(alone_at(folder))
+        parts = [stack.enter_context(open_index(folder, verify=True)) for folder in folders]
         first = parts[0]
         seen: set[str] = set()
         for part in parts:
@@ -45,16 +52,16 @@ def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
             seen.update(ids)
         with whole_folder(out, force=force) as made:
             entries = [_copied(part, facts, made) for part in parts for facts in part.manifest["shards"]]
-            facts = {name: value for name, value in first.manifest.items() if name not in ("kind", "format_version")}
-            facts |= {
+            facts = facts_of(first.manifest) | {
                 "generation": 1,
                 "shards": entries,
                 "longest": max(part.longest for part in parts),
                 "fields": sorted({field for part in parts for field in part.manifest["fields"]}),
                 "promise": None,
                 "curve": [],
+                "filter_from": FILTER_FROM,
+                "decomposition": None,
             }
-            del facts["files"]
             write_manifest(made, KIND, FORMAT_VERSION, facts)
     return open_index(out)
 

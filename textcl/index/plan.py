@@ -89,6 +89,9 @@ def plan_index(
     ):
         if holds and fits:
             return Plan(flat, rows, (reason,))
+    if recall is None or recall >= 1:
+        problem = f"exact search takes {in_bytes(flat.memory_bytes(rows))}, {in_bytes(max_memory or 0)} are allowed"
+        raise ConfigError("max_memory", problem=f"{problem}; allow more, or ask for a recall below 1")
     return _approximate(rows, dimension, max_memory, needs)
 
 
@@ -112,17 +115,19 @@ def _candidates(rows: int, dimension: int) -> list[tuple[str, str]]:
     """Return factory strings, the fastest first, each with what speaks for it."""
     cells = _cells(rows)
     centroids = f"IVF{cells}" if cells < 2**14 else f"IVF{cells}_HNSW32"
-    pairs = _even_parts(dimension)
-    return [
-        (
-            f"{centroids},PQ{pairs}x4fs",
-            "codes of 4 bits for two numbers each, looked up in registers, then the vectors",
-        ),
+    packed = {
+        each: f"{centroids},PQ{parts}x4fs"
+        for each in (2, 4)
+        if dimension <= 2 * each * (parts := _even_parts(dimension, each))  # a prime number of dimensions has none
+    }
+    found = [
+        (packed.get(2), "codes of 4 bits for two numbers each, looked up in registers, then the vectors"),
         ("HNSW32", "a graph over the vectors"),
         (f"{centroids},SQ8", "a byte a number, mapped from disk cell by cell"),
         (f"{centroids},RaBitQ", "a bit a number, mapped from disk cell by cell"),
-        (f"{centroids},PQ{_even_parts(dimension, 4)}x4fs", "codes of 4 bits for four numbers each"),
+        (packed.get(4), "codes of 4 bits for four numbers each"),
     ]
+    return [(factory, why) for factory, why in found if factory is not None]
 
 
 def _cells(rows: int) -> int:
@@ -130,7 +135,7 @@ def _cells(rows: int) -> int:
     return int(2 ** round(math.log2(max(1, min(4 * math.sqrt(rows), rows / _ROWS_A_CELL)))))
 
 
-def _even_parts(dimension: int, each: int = 2) -> int:
+def _even_parts(dimension: int, each: int) -> int:
     """Return into how many parts of about `each` numbers the vectors can be cut evenly."""
     wanted = max(1, dimension // each)
     return next(parts for parts in range(wanted, 0, -1) if dimension % parts == 0)

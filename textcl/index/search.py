@@ -178,9 +178,11 @@ def neighbours(
     if filters:
         marked = index.rows_with(filters)
         masks, k = [*marked], min(k, documents_among(index, marked))
-        # Few allowed rows are scored one by one: a structure that must pass over most of what it meets finds too few.
-        allowed = sum(int(mask.sum()) for mask in marked)
-        exact = exact or allowed < index.manifest["filter_from"] * index.rows
+    # Few allowed rows are scored one by one: a structure that must pass over most of what it meets finds too few.
+    exact = exact or any(
+        shard.structure is not None and mask is not None and 0 < mask.mean() < index.manifest["filter_from"]
+        for shard, mask in zip(index.shards, masks, strict=True)
+    )
     if exact or index.family.is_flat:
         return exact_neighbours(index, queries, lengths, k, masks)
     return neighbours_among(index, queries, k, masks, settings or index.settings)
@@ -204,8 +206,10 @@ def neighbours_among(
     """
     best_rows = np.empty((len(queries), k), dtype=np.int64)
     best_scores = np.empty((len(queries), k), dtype=np.float32)
-    fetch = min(int(np.ceil(k * settings.rerank)), index.rows)
-    size = max(1, _CANDIDATES // fetch)
+    # A document in passages may take several places; twice as many as it has on average.
+    places = 2 * index.rows / index.documents if index.has_passages else 1
+    fetch = min(int(np.ceil(k * settings.rerank * places)), index.rows)
+    size = max(1, _CANDIDATES // (fetch * len(index.shards)))
     for start in range(0, len(queries), size):
         block = slice(start, start + size)
         rows, scores, short = approximate_candidates(index, queries[block], k, fetch, masks, settings)

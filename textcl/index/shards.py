@@ -98,11 +98,11 @@ def _write_names(folder: Path, documents: Documents) -> None:
     with closing(sqlite3.connect(folder / DOCUMENTS_FILE)) as database, database:
         database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL)")
         database.executemany("INSERT INTO documents VALUES (?, ?)", enumerate(documents.ids))
+        database.execute(
+            "CREATE TABLE fields (field TEXT, value TEXT, number INTEGER, PRIMARY KEY (field, value, number)) "
+            "WITHOUT ROWID"
+        )
         if documents.metadata is not None:
-            database.execute(
-                "CREATE TABLE fields (field TEXT, value TEXT, number INTEGER, PRIMARY KEY (field, value, number)) "
-                "WITHOUT ROWID"
-            )
             database.executemany(
                 "INSERT INTO fields VALUES (?, ?, ?)",
                 (
@@ -244,7 +244,9 @@ def open_structure(path: Path, family: Family, flat: Any) -> Any:  # noqa: ANN40
 
 def _lend(graph: Any, flat: Any) -> None:  # noqa: ANN401
     """Let a graph score with the vectors of a flat index, which lives as long as the graph does."""
+    is_ours = flat.thisown
     graph.storage, graph.own_fields = flat, False
+    flat.thisown = is_ours  # which the assignment takes away, so that nobody would free it
     graph.referenced_objects = [flat]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.artifacts import read_manifest
+from textcl.artifacts import MANIFEST, read_manifest
 from textcl.errors import ArtifactError, ConfigError, ShapeError
 from textcl.index.families import Family, SearchSettings, family_of
 from textcl.index.shards import Shard, in_words
@@ -247,13 +247,20 @@ def open_index(folder: Path, *, verify: bool = False) -> Index:
         ArtifactError: If the folder is missing, no index, of another version, or damaged.
     """
     for _ in range(_TRIES):
-        manifest = read_facts(folder, verify=verify)
+        before = _bytes_of_manifest(folder)
         try:
-            return Index(folder, manifest)
+            return Index(folder, read_facts(folder, verify=verify))
         except (ArtifactError, OSError):
-            if read_facts(folder)["generation"] == manifest["generation"]:
-                raise
+            if before == _bytes_of_manifest(folder):
+                raise  # nobody has changed the index meanwhile
     raise ArtifactError(folder, "changes faster than it can be opened; try again when nobody writes it")
+
+
+def _bytes_of_manifest(folder: Path) -> bytes | None:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError:
+        return None
 
 
 def read_facts(folder: Path, *, verify: bool = False) -> dict[str, Any]:

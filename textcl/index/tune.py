@@ -7,6 +7,7 @@ k-th counts as found, whichever of them it is. Half of the queries choose, the o
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from textcl.index.families import SearchSettings
 from textcl.index.search import documents_among, neighbours, neighbours_among
 from textcl.index.store import Index, check_width, lengths_of
 from textcl.progress import Progress, quiet
-from textcl.randomness import permutation
+from textcl.randomness import key_of, permutation
 
 FEWEST_QUERIES = 20
 _WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -31,6 +32,8 @@ _SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of rows that a filter allows
 _RESAMPLES = 1000
 _TOLERANCE = 1e-6  # between a sum in float32 and one in float64, of vectors of length 1
 _SINGLE = 100  # queries asked one at a time
+_MOST_QUERIES = 10_000
+_CHOOSING = 99.0  # level of the interval whose lower end chooses
 _REPEATS = 3
 _FULL = 0.999  # recall from which a curve ends
 
@@ -97,19 +100,21 @@ class _Asked:
         queries: (Q, D).
         bounds: (Q,) the score of the k-th best document.
         at: k.
-        own: (Q,) the row that a query was made from, which it must not find; None without.
+        own: (Q,) the document that a query was made from, which does not count; None without.
+        index: Tells documents apart.
     """
 
     queries: NDArray[np.float32]
     bounds: NDArray[np.float32]
     at: int
     own: NDArray[np.int64] | None
+    index: Index
 
     def recall(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the recall of each query, (Q,)."""
         good = scores >= self.bounds[:, None] - _TOLERANCE
         if self.own is not None:
-            good &= rows != self.own[:, None]
+            good &= _documents(self.index, rows) != self.own[:, None]
         shares: NDArray[np.float64] = np.minimum(good.sum(axis=1), self.at) / self.at
         return shares
 
@@ -143,7 +148,7 @@ def tune(
         recall: The target, in (0, 1].
         at: k.
         kind: What the queries are, for the promise: given ones, or made from the corpus.
-        own: (Q,) the row that each query was made from, if it is one of the index's: it neither counts nor is found.
+        own: (Q,) the row that each query was made from, if it is one of the index's: its document does not count.
         seed: Of which queries choose, and of the interval.
         progress: Told of settings tried.
 
@@ -159,7 +164,10 @@ def tune(
     check_width("queries", queries, index.dimension)
     if len(queries) < FEWEST_QUERIES:
         raise DataError(f"{len(queries)} queries cannot show a recall; give at least {FEWEST_QUERIES}")
+    queries, own = queries[:_MOST_QUERIES], None if own is None else own[:_MOST_QUERIES]
     at = min(at, index.documents - (own is not None))
+    if at < 1:
+        raise DataError("one document cannot be asked for others; give queries")
     asked = _answered(index, queries, at, own)
     order = permutation(len(queries), "tuning queries", seed)
     choosing, checking = asked.part(order[: len(order) // 2]), asked.part(order[len(order) // 2 :])
@@ -175,7 +183,7 @@ def tune(
     promise = {
         "recall": recall, "at": at, "queries": kind, "chosen_on": len(choosing.queries), "checked_on": len(found),
         "measured": float(found.mean()), "low": low, "high": high, "kept": bool(low >= recall),
-        "threads": faiss.omp_get_max_threads(),
+        "threads": faiss.omp_get_max_threads(), "generation": index.manifest["generation"] + 1,
     }  # fmt: skip
     share = 0.0 if index.family.is_flat else _filter_share(index, choosing, settings, recall, seed)
     return Tuned(settings, curve, share, promise)
@@ -185,9 +193,16 @@ def _answered(index: Index, queries: NDArray[np.float32], at: int, own: NDArray[
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     rows, scores = neighbours(index, queries, at + (own is not None), exact=True)
     if own is None:
-        return _Asked(queries, scores[:, -1], at, None)
-    before = (rows == own[:, None])[:, :at].any(axis=1)  # a query that did not find itself loses its last
-    return _Asked(queries, np.where(before, scores[:, at], scores[:, at - 1]), at, own)
+        return _Asked(queries, scores[:, -1], at, None, index)
+    own = index.documents_of(own)
+    before = (_documents(index, rows) == own[:, None])[:, :at].any(
+        axis=1
+    )  # a query that did not find itself loses its last
+    return _Asked(queries, np.where(before, scores[:, at], scores[:, at - 1]), at, own, index)
+
+
+def _documents(index: Index, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return index.documents_of(rows.reshape(-1)).reshape(rows.shape)
 
 
 def _chosen(
@@ -203,7 +218,9 @@ def _chosen(
     for line in _lines(index, asked.at):
         for settings in line:
             found = _recall_of(index, asked, settings)
-            tried[settings] = (float(found.mean()), _interval(found, seed)[0], _seconds(index, asked, settings))
+            # Surer than the promise: what is just above the line would be below it half of the time.
+            low, _ = _interval(found, seed, _CHOOSING)
+            tried[settings] = (float(found.mean()), low, _seconds(index, asked, settings))
             advance(1)
             if tried[settings][1] >= recall or tried[settings][0] >= 1:
                 reaching.append(settings)
@@ -232,7 +249,9 @@ def _lines(index: Index, at: int) -> Iterator[list[SearchSettings]]:
             widths = [width for width in _WIDTHS if width < family.cells] + [family.cells]
             yield [SearchSettings(nprobe=width, rerank=depth) for width in widths]
         elif family.links:
-            widths = sorted({max(width, at) for width in _WIDTHS})
+            # A graph keeps at least the candidates in view, so that less is no other search.
+            least = math.ceil((at + 1) * depth)
+            widths = sorted({least, 2 * least, 4 * least, *(width for width in _WIDTHS if width > least)})
             yield [SearchSettings(ef_search=width, rerank=depth) for width in widths]
         else:
             yield [SearchSettings(rerank=depth)]
@@ -282,10 +301,11 @@ def _point(index: Index, asked: _Asked, settings: SearchSettings | None, seed: i
     return Point(settings, float(found.mean()), low, high, rate, *np.percentile(single, [50, 95]).tolist())
 
 
-def _interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean."""
-    draws = np.random.Generator(np.random.Philox(key=seed)).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+def _interval(values: NDArray[np.float64], seed: int, level: float = 95.0) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean."""
+    key = key_of("tuning interval", seed)
+    draws = np.random.Generator(np.random.Philox(key=key)).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [50 - level / 2, 50 + level / 2])
     return float(low), float(high)
 
 
@@ -304,7 +324,7 @@ def _filter_share(index: Index, asked: _Asked, settings: SearchSettings, recall:
             break
         bounds = exact_neighbours(index, asked.queries, lengths, k, masks)[1][:, -1]
         rows, scores = neighbours_among(index, asked.queries, k, masks, settings)
-        found = _Asked(asked.queries, bounds, k, None).recall(rows, scores).mean()
+        found = _Asked(asked.queries, bounds, k, None, index).recall(rows, scores).mean()
         if found < recall:
             break
         reached = share

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from textcl.artifacts import flush_folder, flush_tree
 from textcl.errors import DataError
-from textcl.index.build import check_documents, check_vectors, chunks, counted, shard_facts
+from textcl.index.build import check_documents, check_vectors, chunks, counted, new_name, shard_facts
 from textcl.index.generations import commit, writing
 from textcl.index.grow import CHUNK_ROWS, fill, train, write_faiss
 from textcl.index.shards import (
@@ -142,12 +141,7 @@ def compact(folder: Path, *, progress: Progress = quiet) -> None:
                 fill(made, _live_rows(index, order, int(made.ntotal)), rows, progress=progress)
                 write_faiss(lambda: write_structure(shard / SEARCH_FILE, made), str(folder))
         entry = shard_facts(name, documents, structure=not index.family.is_flat)
-        commit(index, {"shards": [entry]}, _files_of(folder, name))
-
-
-def new_name() -> str:
-    """Return a name for a shard that no other has."""
-    return uuid.uuid4().hex[:8]
+        commit(index, {"shards": [entry], "trained_rows": 0}, _files_of(folder, name))
 
 
 @contextmanager
@@ -184,6 +178,7 @@ def _marked(index: Index, places: Any) -> tuple[list[dict[str, Any]], list[str]]
             np.save(file, np.flatnonzero(deleted))
             file.flush()
             os.fsync(file.fileno())
+        flush_folder((index.folder / name).parent)
         entries[place]["deleted"] = name
         files.append(name)
     return entries, files
