@@ -139,19 +139,22 @@ def test_a_killed_build_leaves_what_stood_there_and_can_be_gone_on_with(tmp_path
     whole, started = tmp_path / "whole", time.monotonic()
     build(whole)
     seconds, resumed = time.monotonic() - started, 0
+    state = tmp_path / ".index.unfinished" / "unfinished.json"
     for round_ in range(12):
-        mode = "resume" if (tmp_path / ".index.unfinished" / "unfinished.json").is_file() else "force"
+        mode = "resume" if state.is_file() else "force"
         resumed += mode == "resume"
         command = [sys.executable, "-c", BUILD, str(folder), mode]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment()) as process:
             assert process.stdout.readline() == "ready\n"
-            time.sleep(draw.uniform(0, 2 * seconds))
+            while round_ % 2 and not (folder.exists() or state.is_file() or process.poll() is not None):
+                time.sleep(0.0005)
+            time.sleep(draw.uniform(0, seconds))
             process.send_signal(signal.SIGKILL)
         if folder.exists():
             same_structure(folder, whole)
             if round_ < 8:
                 shutil.rmtree(folder)
-    build(folder, resume=(tmp_path / ".index.unfinished" / "unfinished.json").is_file(), force=True)
+    build(folder, resume=state.is_file(), force=True)
     same_structure(folder, whole)
     assert resumed > 0, "some kill came after the first state"
 

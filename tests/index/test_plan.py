@@ -39,6 +39,16 @@ def test_a_flat_index_that_does_not_fit_gives_way_to_codes():
     assert made.family.memory_bytes(10_000) <= 5_000_000
 
 
+def test_without_a_recall_that_may_be_missed_nothing_but_exact_search_is_planned():
+    with pytest.raises(ConfigError, match=r"max_memory: exact search takes 1\.54 GB, 1 GB are allowed"):
+        plan_index(10**6, 384, max_memory=10**9)
+
+
+def test_a_prime_number_of_dimensions_is_not_cut_into_one_part():
+    assert plan_index(10**6, 383, recall=0.95).family.factory == "HNSW32"
+    assert "PQ192x4fs" in plan_index(10**6, 384, recall=0.95).family.factory
+
+
 def test_what_must_be_mapped_or_merged_leaves_out_the_families_that_cannot():
     mapped = plan_index(10**6, 384, recall=0.95, needs=["mmap"])
     assert not mapped.family.is_packed
