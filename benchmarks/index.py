@@ -32,9 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import harness
-from textcl.index.build import build_index, chunks
+from textcl.index.build import build_index
 from textcl.index.families import SearchSettings, default_settings, new_index
-from textcl.index.grow import fill, training_rows
+from textcl.index.grow import chunks, fill, training_rows
 from textcl.index.plan import plan_index
 from textcl.index.search import neighbours
 from textcl.index.store import Index

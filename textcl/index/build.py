@@ -18,18 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textcl.artifacts import commit_manifest, describe_files, fingerprint, flush_file, flush_folder, flush_tree
-from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.index.families import Family, SearchSettings, default_settings, family_of
-from textcl.index.grow import CHUNK_ROWS, check_enough, fill, train, write_faiss
+from textcl.errors import ConfigError
+from textcl.index.checks import check_documents, check_encoder_facts, check_vectors
+from textcl.index.families import Family, default_settings, family_of
+from textcl.index.grow import check_enough, chunks, fill, train, write_faiss
 from textcl.index.shards import SEARCH_FILE, VECTORS_FILE, Documents, write_documents, write_structure, write_vectors
 from textcl.index.store import (
-    ENCODER_FACTS,
     FORMAT_VERSION,
     KIND,
     SHARDS,
-    UNIT_TOLERANCE,
     Index,
-    lengths_of,
     open_index,
 )
 from textcl.progress import Progress, quiet
@@ -63,7 +61,6 @@ def build_index(
     cutting: Mapping[str, Any] | None = None,
     normalised: bool = True,
     factory: str = "Flat",
-    settings: SearchSettings | None = None,
     seed: int = 0,
     resume: bool = False,
     force: bool = False,
@@ -85,7 +82,6 @@ def build_index(
         cutting: How passages were cut, for those that are added later.
         normalised: The vectors have length 1, and queries will; False skips both checks.
         factory: FAISS factory string; `Flat` is exact.
-        settings: How widely the structure is searched; None for wide ones that nobody has measured.
         seed: Of the rows that cells are learnt from.
         resume: Go on with what an interrupted build of the same left.
         force: Replace an index that stands at `out`.
@@ -128,7 +124,7 @@ def build_index(
             "cutting": None if cutting is None else dict(cutting),
             "encoder": dict(encoder),
             "seed": seed,
-            "search": (settings or default_settings(family)).to_json(),
+            "search": default_settings(family).to_json(),
             "filter_from": FILTER_FROM,
             "promise": None,
             "curve": [],
@@ -228,84 +224,9 @@ def _put(beside: Path, target: Path) -> None:
     flush_folder(target.parent)
 
 
-def chunks(vectors: NDArray[np.float32], start: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Yield the rows from `start` on, some thousand at a time, contiguous float32."""
-    for first in range(start, len(vectors), CHUNK_ROWS):
-        yield np.ascontiguousarray(vectors[first : first + CHUNK_ROWS], dtype=np.float32)
-
-
 def counted(vectors: NDArray[np.float32], progress: Progress) -> Iterator[NDArray[np.float32]]:
     """Yield the same, and tell of it."""
     with progress("write vectors", len(vectors)) as advance:
         for block in chunks(vectors):
             yield block
             advance(len(block))
-
-
-def check_encoder_facts(encoder: Mapping[str, Any]) -> None:
-    """Raise ConfigError if it is not said which encoder made the vectors."""
-    for fact in ("model", *ENCODER_FACTS):
-        if fact not in encoder:
-            problem = "is missing; the index must say which encoder made its vectors"
-            raise ConfigError(f"encoder.{fact}", problem=problem)
-
-
-def check_documents(documents: Documents, vectors: NDArray[np.float32], dimension: int) -> None:
-    """Raise ShapeError or DataError if documents and vectors do not fit together, or cannot be kept."""
-    if not len(documents.ids):
-        raise DataError("there is nothing to index; the corpus is empty")
-    if vectors.ndim != 2 or vectors.shape != (documents.rows, dimension):
-        raise ShapeError("vectors", vectors.shape, f"({documents.rows}, {dimension}), one row an id or passage")
-    _check_ids(documents.ids)
-    for name, column in (("texts", documents.texts), ("metadata", documents.metadata)):
-        if column is not None and len(column) != len(documents.ids):
-            raise ShapeError(name, (len(column),), f"({len(documents.ids)},), one an id")
-    for one, text in zip(documents.ids, documents.texts or (), strict=False):
-        _check_utf8(text, f"the text of document {one!r}")
-    if documents.passages is not None:
-        _check_passages(documents.passages, len(documents.ids))
-
-
-def _check_passages(passages: NDArray[np.int64], documents: int) -> None:
-    owners = passages[:, 0]
-    steps = np.diff(owners, prepend=-1, append=documents)
-    if ((steps[:-1] < 0) | (steps[:-1] > 1)).any() or steps[-1] != 1:
-        raise DataError("passages must stand in the order of their documents, and every document must have one")
-
-
-def _check_ids(ids: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for row, one in enumerate(ids):
-        if not one:
-            raise DataError(f"row {row}: its id is empty; give every document an id")
-        if one in seen:
-            raise DataError(f"row {row}: the id {one!r} comes twice; ids must differ")
-        _check_utf8(one, f"the id {one!r}")
-        seen.add(one)
-
-
-def _check_utf8(text: str, what: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        problem = f"{what} has half a character (U+{ord(text[error.start]):04X}) at {error.start}; repair it"
-        raise DataError(problem) from error
-
-
-def check_vectors(vectors: NDArray[np.float32], documents: Documents, *, normalised: bool) -> float:
-    """Return the greatest length of a vector, after refusing those that are not finite or not of length 1."""
-    longest, wrong, first = 0.0, 0, ""
-    for number, block in enumerate(chunks(vectors)):
-        lengths = lengths_of(block)
-        good = np.abs(lengths - 1) <= UNIT_TOLERANCE if normalised else np.isfinite(lengths)
-        bad = np.flatnonzero(~good)
-        if len(bad) and not wrong:
-            row = number * CHUNK_ROWS + int(bad[0])
-            owner = row if documents.passages is None else int(documents.passages[row, 0])
-            first = f"document {documents.ids[owner]!r} (row {row}) has length {lengths[bad[0]]:.6g}"
-        wrong += len(bad)
-        longest = max(longest, float(lengths.max()))
-    if wrong:
-        wanted = "length 1; normalise them" if normalised else "finite vectors; encode them again"
-        raise DataError(f"{wrong} of {len(vectors)} vectors are wrong: the first, {first}; expected {wanted}")
-    return longest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,12 @@ CHUNK_ROWS = 8192
 _ROWS_A_CELL = 64  # that k-means sees; FAISS warns below 39 and uses 256 at most
 _FEWEST_SAMPLED = 20_000  # enough for the ranges of a scalar quantiser and the codebooks of 4 bits
 _SAVE_SECONDS = 60.0
+
+
+def chunks(vectors: NDArray[np.float32], start: int = 0) -> Iterator[NDArray[np.float32]]:
+    """Yield the rows from `start` on, some thousand at a time, contiguous float32."""
+    for first in range(start, len(vectors), CHUNK_ROWS):
+        yield np.ascontiguousarray(vectors[first : first + CHUNK_ROWS], dtype=np.float32)
 
 
 def training_rows(family: Family, rows: int, seed: int) -> NDArray[np.int64]:

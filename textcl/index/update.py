@@ -7,7 +7,6 @@ are passed over. `compact` writes what is left as one shard.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.artifacts import flush_folder, flush_tree
+from textcl.artifacts import flush_file, flush_folder, flush_tree
 from textcl.errors import DataError
-from textcl.index.build import check_documents, check_vectors, chunks, counted, new_name, shard_facts
+from textcl.index.build import counted, new_name, shard_facts
+from textcl.index.checks import check_documents, check_vectors
 from textcl.index.generations import commit, writing
-from textcl.index.grow import CHUNK_ROWS, fill, train, write_faiss
+from textcl.index.grow import CHUNK_ROWS, chunks, fill, train, write_faiss
 from textcl.index.shards import (
     SEARCH_FILE,
     VECTORS_FILE,
@@ -174,10 +174,8 @@ def _marked(index: Index, places: Any) -> tuple[list[dict[str, Any]], list[str]]
         deleted = index.deleted_of(place).copy()
         deleted[numbers] = True
         name = f"{SHARDS}/{entries[place]['name']}/deleted-{index.manifest['generation'] + 1}.npy"
-        with (index.folder / name).open("wb") as file:
-            np.save(file, np.flatnonzero(deleted))
-            file.flush()
-            os.fsync(file.fileno())
+        np.save(index.folder / name, np.flatnonzero(deleted))
+        flush_file(index.folder / name)
         flush_folder((index.folder / name).parent)
         entries[place]["deleted"] = name
         files.append(name)
