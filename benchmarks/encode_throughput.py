@@ -122,8 +122,8 @@ def measure_ranking(folder: str) -> dict[str, Any]:
     from textcl.corpus.collection import read_collection
     from textcl.encoder.embed import embed_texts
     from textcl.encoder.load import load_encoder
+    from textcl.evaluation.exact import top_documents
     from textcl.evaluation.measures import score_run
-    from textcl.evaluation.ranking import top_documents
 
     encoder, collection = load_encoder(MODEL), read_collection(folder)
     found = {}

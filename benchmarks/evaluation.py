@@ -95,7 +95,8 @@ class Parts:
 
 def ours(task: Task, parts: Parts) -> Callable[[], dict[str, float]]:
     """Return what searches and evaluates, and returns the means."""
-    from textcl.evaluation.ranking import Run, top_documents
+    from textcl.evaluation.exact import top_documents
+    from textcl.evaluation.ranking import Run
     from textcl.evaluation.retrieval import evaluate_run
 
     query_ids, doc_ids = task.query_ids, task.doc_ids

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.index.vectors import parts, unit
 from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.evaluation.ranking import top_documents
+from textcl.evaluation.exact import top_documents
 from textcl.index.build import build_index
 from textcl.index.search import Hit, search, search_run
 

@@ -13,8 +13,8 @@ from textcl.assemble.searching import Searcher
 from textcl.corpus.collection import Collection
 from textcl.errors import ConfigError
 from textcl.evaluation.decompose import Decomposition, decompose_loss
+from textcl.evaluation.exact import top_documents
 from textcl.evaluation.measures import depth_of
-from textcl.evaluation.ranking import top_documents
 from textcl.index.grow import CHUNK_ROWS
 from textcl.index.search import search_run
 from textcl.index.store import Index

@@ -19,8 +19,9 @@ from textcl.corpus.readers import Records, check_column, column_texts, read_reco
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder, prompt_of
 from textcl.errors import ConfigError, DataError
+from textcl.evaluation.exact import top_documents
 from textcl.evaluation.measures import DEFAULT_MEASURES, depth_of
-from textcl.evaluation.ranking import Run, top_documents
+from textcl.evaluation.ranking import Run
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.sts import StsResult, score_sts
 from textcl.index.search import search_run

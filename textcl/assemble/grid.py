@@ -18,9 +18,9 @@ from textcl.corpus.collection import Collection, read_collection
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import prompt_of
 from textcl.errors import ConfigError, DataError
+from textcl.evaluation.exact import top_documents
 from textcl.evaluation.grid import BYTES, GridCell, Measure, quality_grid
 from textcl.evaluation.measures import depth_of, score_run
-from textcl.evaluation.ranking import top_documents
 from textcl.evaluation.sts import score_sts
 from textcl.progress import Progress, Say, quiet, silent
 

@@ -1,4 +1,4 @@
-"""The canonical order of scored documents, and exact search that returns it.
+"""The canonical order of scored documents.
 
 The order is float32 score descending, then document id descending, as trec_eval has it. Strings compare by code
 point, which is the byte order of UTF-8 and so trec_eval's. NaN has no place in it and is refused.
@@ -13,8 +13,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.progress import Progress, quiet
+from textcl.errors import DataError
 
 Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance; 1 and more is relevant."""
@@ -22,9 +21,6 @@ Ranking = list[tuple[str, float]]
 """(document id, score) in the canonical order; every score is exactly a float32."""
 Run = dict[str, Ranking]
 """Query id → ranking."""
-
-_QUERY_ROWS = 256  # queries scored at once: with the default chunk about 20 MB of keys
-_SIGN = np.uint32(0x80000000)
 
 
 def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ranking:
@@ -95,102 +91,3 @@ def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.fl
 
 def _number(score: object) -> float:
     return float(score) if isinstance(score, int | float | np.number) else np.nan
-
-
-def top_documents(
-    queries: NDArray[np.float32],
-    query_ids: Sequence[str],
-    documents: NDArray[np.float32],
-    doc_ids: Sequence[str],
-    k: int,
-    *,
-    chunk_rows: int = 8192,
-    progress: Progress = quiet,
-) -> Run:
-    """Return each query's k best documents by inner product, by exact search.
-
-    Inner products are summed in float64 and rounded once to float32: what the size of a chunk changes lies some 2**29
-    times below that rounding, so that equal documents tie and chunks leave the order alone. Documents are read once,
-    in order; beside the arguments, memory is that of one chunk and of Q * k keys of 8 bytes.
-
-    Args:
-        queries: (Q, D) finite.
-        query_ids: Q different ids.
-        documents: (N, D) finite, in memory or memory-mapped.
-        doc_ids: N different ids.
-        k: Documents a query, at least 1; all N where there are fewer.
-        chunk_rows: Documents scored at once, at least 1.
-        progress: Told of documents.
-
-    Raises:
-        ConfigError: If `k` or `chunk_rows` is below 1.
-        ShapeError: If the arrays are not (Q, D) and (N, D), or an id list has another length.
-        DataError: If there is no document, an id comes twice, or an embedding is not finite.
-    """
-    for field, value in (("k", k), ("chunk_rows", chunk_rows)):
-        if value < 1:
-            raise ConfigError(field, value, "a whole number of at least 1")
-    _check_rows("queries", "query", queries, query_ids, queries.shape[-1])
-    _check_rows("documents", "document", documents, doc_ids, queries.shape[-1])
-    if not len(doc_ids):
-        raise DataError("there is no document to rank; the corpus is empty")
-    _check_finite("query", queries, query_ids)
-    by_id = sorted(range(len(doc_ids)), key=doc_ids.__getitem__)
-    id_ranks = np.empty(len(doc_ids), dtype=np.uint64)
-    id_ranks[by_id] = np.arange(len(doc_ids), dtype=np.uint64)
-    wide = np.asarray(queries, dtype=np.float64)
-    best = np.zeros((len(queries), min(k, len(doc_ids))), dtype=np.uint64)  # 0 lies below the key of any number
-    with progress("searching exactly", len(doc_ids)) as advance:
-        for start in range(0, len(doc_ids), chunk_rows):
-            chunk = np.asarray(documents[start : start + chunk_rows])
-            _check_finite("document", chunk, doc_ids[start : start + chunk_rows])
-            _merge(best, wide, chunk.astype(np.float64), id_ranks[start : start + chunk_rows])
-            advance(len(chunk))
-    return {query_id: _ranking_of(keys, by_id, doc_ids) for query_id, keys in zip(query_ids, best, strict=True)}
-
-
-def _check_rows(name: str, kind: str, rows: NDArray[np.float32], ids: Sequence[str], width: int) -> None:
-    if rows.ndim != 2 or rows.shape != (len(ids), width):
-        raise ShapeError(name, rows.shape, f"({len(ids)}, {width}), one row an id")
-    seen: set[str] = set()
-    for one in ids:
-        if one in seen:
-            raise DataError(f"{kind} {one!r} comes twice; ids must differ")
-        seen.add(one)
-
-
-def _check_finite(kind: str, rows: NDArray[np.float32], ids: Sequence[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise DataError(f"{kind} {ids[bad[0]]!r}: its embedding is not finite; encode it again")
-
-
-def _merge(
-    best: NDArray[np.uint64], queries: NDArray[np.float64], documents: NDArray[np.float64], id_ranks: NDArray[np.uint64]
-) -> None:
-    """Put into `best` (Q, k) the k largest of its keys and of the keys of `documents`, in no order.
-
-    A key is 64 bits: the score's, made sortable, above the place of the id in ascending order. Greater key, better
-    place: with one number for the whole order, a cutoff among ties cannot fall otherwise than by id.
-    """
-    k = best.shape[1]
-    for start in range(0, len(queries), _QUERY_ROWS):
-        some = slice(start, start + _QUERY_ROWS)
-        scores = (queries[some] @ documents.T).astype(np.float32)
-        keys = (_sortable(scores).astype(np.uint64) << np.uint64(32)) | id_ranks
-        both = np.concatenate([best[some], keys], axis=1)
-        best[some] = np.partition(both, both.shape[1] - k, axis=1)[:, -k:]
-
-
-def _sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Return numbers that compare as the scores do: negative ones with all bits turned, others with the sign set."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _ranking_of(keys: NDArray[np.uint64], by_id: list[int], doc_ids: Sequence[str]) -> Ranking:
-    keys = np.sort(keys)[::-1]
-    sortable = (keys >> np.uint64(32)).astype(np.uint32)
-    scores = np.where(sortable & _SIGN, sortable ^ _SIGN, ~sortable).view(np.float32)
-    places = (keys & np.uint64(0xFFFFFFFF)).tolist()
-    return [(doc_ids[by_id[place]], score) for place, score in zip(places, scores.tolist(), strict=True)]

@@ -3,7 +3,7 @@
 FAISS proposes, the float vectors decide. Exact search: FAISS sums in float32, in an order that changes with the number
 of queries, so equal documents may get scores that differ in the last bits; candidates are scored again in float64,
 rounded once, and more of them are fetched until no other row can belong to the best k. The scores are those of
-`textcl.evaluation.ranking.top_documents`. Approximate search: what the structure proposes is scored with the float
+`textcl.evaluation.exact.top_documents`. Approximate search: what the structure proposes is scored with the float
 vectors by FAISS's product of one pair, which gives equal vectors equal scores. A query that gets fewer hits than there
 are documents to be had is answered exactly.
 """
