@@ -133,10 +133,10 @@ def train_one(way: str, seed: int, folder: str, data: str) -> dict[str, float]:
     from accelerate import Accelerator
 
     from textcl.assemble.components import make_components
-    from textcl.assemble.evaluating import evaluate_sts
     from textcl.assemble.loop import make_batches, make_settings
     from textcl.assemble.sources import make_sources
     from textcl.assemble.texts import TrainingTexts, read_training_texts
+    from textcl.assemble.uses import sts_use
     from textcl.progress import quiet
     from textcl.recipe.reading import read_recipe
     from textcl.training.journal import read_journal
@@ -158,7 +158,7 @@ def train_one(way: str, seed: int, folder: str, data: str) -> dict[str, float]:
     masked = [line["value"] for line in read_journal(out / "journal.jsonl") if line["name"] == "masked_fraction"]
     return {
         "quora_dev_average_precision": quora_precision(parts.encoder, Path(data) / "quora" / "dev.labelled.jsonl.gz"),
-        "sts_dev_spearman": evaluate_sts(parts.encoder, f"{data}/stsb/sts.tsv.gz", split="dev").spearman,
+        "sts_dev_spearman": sts_use(f"{data}/stsb/sts.tsv.gz", split="dev").of(parts.encoder).spearman,
         "masked_fraction": float(np.mean(masked)),
     }
 
@@ -196,13 +196,13 @@ def quora_precision(encoder: Any, path: Path) -> float:  # noqa: ANN401 (loaded 
 
 def before(data: str) -> dict[str, float]:
     """Return the measures of the untrained model."""
-    from textcl.assemble.evaluating import evaluate_sts
+    from textcl.assemble.uses import sts_use
     from textcl.encoder.load import load_encoder
 
     encoder = load_encoder(MODEL)
     return {
         "quora_dev_average_precision": quora_precision(encoder, Path(data) / "quora" / "dev.labelled.jsonl.gz"),
-        "sts_dev_spearman": evaluate_sts(encoder, f"{data}/stsb/sts.tsv.gz", split="dev").spearman,
+        "sts_dev_spearman": sts_use(f"{data}/stsb/sts.tsv.gz", split="dev").of(encoder).spearman,
     }
 
 

@@ -9,8 +9,8 @@ target (the lower end of the interval reaches it); of the others it is the least
 choosing queries reaches the target. autofaiss would build HNSW32 with FAISS's efConstruction of 40. Rounds take all
 ways in turn. Recall is the share of the exact ten best that is found, ties counted as found.
 
-Then the bytes that were predicted beside those on disk and those by which a process grows that opens the index and asks
-500 queries widely; and adding and searching beside the same FAISS calls by hand.
+Then the bytes that were predicted beside those on disk and those in the memory of a process that has visited all of the
+structure; and adding and searching beside the same FAISS calls by hand.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def measure(path: str, rows: int, rounds: int) -> dict[str, Any]:
             "settings": {str(target): ours[target].settings.to_json() for target in TARGETS},
             "promises": {str(target): ours[target].promise for target in TARGETS},
             "search": table, "bulk": bulk(index, documents, checking, ours[0.95].settings, rounds),
-            "bytes": sizes(index),
+            "bytes": sizes(index, path),
         }  # fmt: skip
         index.close()
     return found
@@ -244,36 +245,54 @@ def bulk(index: Index, documents: Vectors, queries: Vectors, settings: SearchSet
     return {name: harness.quartiles(values) for name, values in ratios.items()}
 
 
-def sizes(index: Index) -> dict[str, int]:
-    """Return the bytes predicted, those on disk, and by how much the process grows when an opened index is searched."""
+def sizes(index: Index, documents: str) -> dict[str, int]:
+    """Return the bytes predicted, those on disk, and those in memory of a process that has opened and asked it."""
     files = index.manifest["files"]
     family, rows = index.family, index.rows
     on_disk = sum(one["bytes"] for name, one in files.items() if name.endswith(".faiss"))
-    grown = harness.on_cores(None, touched, str(index.folder))
+    held = harness.on_cores(None, held_bytes, str(index.folder), documents)
     return {
         "disk": on_disk, "predicted_disk": family.disk_bytes(rows),
-        "memory": grown, "predicted_memory": family.memory_bytes(rows),
+        "memory": held, "predicted_memory": family.memory_bytes(rows),
     }  # fmt: skip
 
 
-def touched(folder: str) -> int:
-    """Return by how many bytes, of files and of its own, a process grows that opens an index and asks it widely."""
+def held_bytes(folder: str, documents: str) -> int:
+    """Return the bytes of memory that an opened structure takes once all of it was visited.
+
+    That is by how much anonymous memory grows, and what is resident of the structure's file where it is mapped. The
+    process has opened and asked another index before, so that libraries and threads have what they need. Pages of the
+    vectors' file, which the system can drop and read again, are not counted where a structure only scores with some.
+    """
     from textcl.index.store import open_index
 
+    queries = np.array(np.load(documents, mmap_mode="r")[:10])
+    with (
+        tempfile.TemporaryDirectory() as work,
+        _built(Path(work) / "small", np.repeat(queries, 5, axis=0), "Flat") as small,
+    ):
+        neighbours(small, queries, AT, settings=default_settings(small.family))
+    before = _status("RssAnon")
     with open_index(Path(folder)) as index:
-        queries = index.vectors_of(np.arange(0, index.rows, index.rows // 500))
-    before = resident()
-    with open_index(Path(folder)) as index:
-        neighbours(index, queries, AT, settings=default_settings(index.family))
-        return resident() - before
+        settings = default_settings(index.family)
+        if index.family.cells:
+            settings = replace(settings, nprobe=index.family.cells)
+        neighbours(index, queries, AT, settings=settings)
+        files = ("search.faiss", "vectors.faiss") if index.family.uses_vectors else ("search.faiss",)
+        return _status("RssAnon") - before + sum(map(_mapped, files))
 
 
-def resident() -> int:
-    """Return the resident bytes of this process, of files and of its own."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+def _status(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     if found is None:
-        raise SystemExit("this system does not tell VmRSS")
+        raise SystemExit(f"this system does not tell {name}")
     return int(found[1]) * 1024
+
+
+def _mapped(name: str) -> int:
+    """Return the resident bytes of the mappings of a file."""
+    mappings = re.findall(rf"/{name}\n.*?\nRss:\s+(\d+) kB", Path("/proc/self/smaps").read_text(), re.DOTALL)
+    return sum(int(one) * 1024 for one in mappings)
 
 
 def main() -> None:

@@ -61,10 +61,10 @@ def write_texts(path: Path, texts: Sequence[str]) -> str:
 def measure(name: str, texts: str, sts: str, unseen: list[str], steps: int, out: str) -> dict[str, Any]:
     """Train one method; return what it made of the encoder."""
     from textcl.assemble.components import make_components
-    from textcl.assemble.evaluating import evaluate_sts
     from textcl.assemble.sources import make_source
     from textcl.assemble.texts import held, read_training_texts
     from textcl.assemble.training import train
+    from textcl.assemble.uses import sts_use
     from textcl.encoder.load import load_encoder
     from textcl.progress import quiet
     from textcl.recipe.reading import read_recipe
@@ -79,7 +79,7 @@ def measure(name: str, texts: str, sts: str, unseen: list[str], steps: int, out:
 
     def look_at_all() -> dict[str, float]:
         found = look(parts.method, 0)
-        spearman = evaluate_sts(parts.encoder, sts, split="dev").spearman
+        spearman = sts_use(sts, split="dev").of(parts.encoder).spearman
         return {key: found[key] for key in GEOMETRY} | {"sts_dev_spearman": spearman}
 
     before = look_at_all()

@@ -19,7 +19,8 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.harness import RESULTS, data_folder, parser, write_result
-from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+from textcl.assemble.evaluating import evaluate_retrieval
+from textcl.assemble.uses import sts_use
 from textcl.corpus.collection import read_collection
 from textcl.encoder.load import load_encoder
 from textcl.progress import bar
@@ -64,7 +65,7 @@ def measure(encoder: SentenceTransformer, name: str, arguments: argparse.Namespa
     if name == "scifact":
         return evaluate_retrieval(encoder, read_collection(folder), progress=bar).to_json()
     split = "test" if name == "stsb" else None
-    return evaluate_sts(encoder, folder / "sts.tsv.gz", split=split, progress=bar).to_json()
+    return sts_use(folder / "sts.tsv.gz", split=split).of(encoder, progress=bar).to_json()
 
 
 if __name__ == "__main__":

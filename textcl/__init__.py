@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textcl.assemble.encoding import encode
-    from textcl.assemble.evaluating import evaluate_retrieval, evaluate_sts
+    from textcl.assemble.evaluating import evaluate_retrieval
     from textcl.assemble.grid import evaluate_grid
     from textcl.assemble.indexing import build_index
     from textcl.assemble.mining import mine
-    from textcl.assemble.paraphrases import evaluate_paraphrases
+    from textcl.assemble.paraphrases import paraphrases_use
     from textcl.assemble.searching import Searcher, open_searcher
     from textcl.assemble.seeds import SeedRuns, train_seeds
     from textcl.assemble.training import Run, train
     from textcl.assemble.uses import (
-        evaluate_anomalies,
-        evaluate_clusters,
-        evaluate_geometry,
-        evaluate_pairs,
-        evaluate_probe,
+        anomalies_use,
+        clusters_use,
+        geometry_use,
+        pairs_use,
+        probe_use,
+        sts_use,
     )
     from textcl.corpus.collection import Collection, read_collection
     from textcl.encoder.load import load_encoder
@@ -43,22 +44,22 @@ _HOMES = {
     "SeedRuns": "textcl.assemble.seeds",
     "ShapeError": "textcl.errors",
     "TextclError": "textcl.errors",
+    "anomalies_use": "textcl.assemble.uses",
     "build_index": "textcl.assemble.indexing",
+    "clusters_use": "textcl.assemble.uses",
     "encode": "textcl.assemble.encoding",
-    "evaluate_anomalies": "textcl.assemble.uses",
-    "evaluate_clusters": "textcl.assemble.uses",
-    "evaluate_geometry": "textcl.assemble.uses",
     "evaluate_grid": "textcl.assemble.grid",
-    "evaluate_pairs": "textcl.assemble.uses",
-    "evaluate_paraphrases": "textcl.assemble.paraphrases",
-    "evaluate_probe": "textcl.assemble.uses",
     "evaluate_retrieval": "textcl.assemble.evaluating",
-    "evaluate_sts": "textcl.assemble.evaluating",
+    "geometry_use": "textcl.assemble.uses",
     "load_encoder": "textcl.encoder.load",
     "mine": "textcl.assemble.mining",
     "open_searcher": "textcl.assemble.searching",
+    "pairs_use": "textcl.assemble.uses",
+    "paraphrases_use": "textcl.assemble.paraphrases",
+    "probe_use": "textcl.assemble.uses",
     "read_collection": "textcl.corpus.collection",
     "read_recipe": "textcl.recipe.reading",
+    "sts_use": "textcl.assemble.uses",
     "train": "textcl.assemble.training",
     "train_seeds": "textcl.assemble.seeds",
 }
@@ -75,22 +76,22 @@ __all__ = [
     "SeedRuns",
     "ShapeError",
     "TextclError",
+    "anomalies_use",
     "build_index",
+    "clusters_use",
     "encode",
-    "evaluate_anomalies",
-    "evaluate_clusters",
-    "evaluate_geometry",
     "evaluate_grid",
-    "evaluate_pairs",
-    "evaluate_paraphrases",
-    "evaluate_probe",
     "evaluate_retrieval",
-    "evaluate_sts",
+    "geometry_use",
     "load_encoder",
     "mine",
     "open_searcher",
+    "pairs_use",
+    "paraphrases_use",
+    "probe_use",
     "read_collection",
     "read_recipe",
+    "sts_use",
     "train",
     "train_seeds",
 ]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,13 @@ from safetensors.torch import load_file
 
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
 from textcl.assemble import encoding
+from textcl.assemble.baselines import rank_by_words
+from textcl.assemble.evaluating import rank_collection
+from textcl.corpus.collection import read_collection
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder
+from textcl.evaluation.fusion import reciprocal_rank_fusion
+from textcl.evaluation.retrieval import evaluate_run
 from textcl.evaluation.runs import read_run
 from textcl.training.journal import read_journal
 
@@ -87,7 +93,7 @@ def test_train_leaves_the_run_that_the_design_names(done, folder):
     assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["limit"] == 40
     assert len(read_run(run / "runs" / "before.trec")) == len(read_run(run / "runs" / "after.trec")) == 6
     measured = json.loads((run / "evaluation.json").read_text())
-    assert set(measured) == {"before", "after", "difference"}
+    assert set(measured) == {"before", "bm25", "after", "difference"}
     assert set(measured["after"]) == {"ndcg@10", "mrr@10"}
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["steps"]) == ("run", 4)
@@ -280,6 +286,32 @@ def test_evaluate_retrieval_prints_measures_and_writes_the_run(done, said, folde
     table = done(*words).out
     assert f"map           {found['measures']['map']['mean']:>8.4f}" in table
     assert table.endswith("6 judged queries\n")
+
+
+def test_search_by_words_stands_beside_every_ranking(done, said, folder, tiny_model_folder):
+    words = ["evaluate", "retrieval", tiny_model_folder, "dev", "--measures", "mrr@5"]
+    found = said(*words)
+    collection = read_collection(folder / "dev")
+    runs = {"bm25": rank_by_words(collection, ["mrr@5"])}
+    runs["fused"] = reciprocal_rank_fusion(
+        [rank_collection(load_encoder(tiny_model_folder), collection, ["mrr@5"]).run, runs["bm25"]]
+    )
+    expected = {name: evaluate_run(run, collection.qrels, ["mrr@5"]).to_json() for name, run in runs.items()}
+    assert found["baselines"] == expected
+    table = done(*words).out
+    for name in runs:
+        assert f"  {name:<12}{expected[name]['mrr@5']['mean']:>8.4f}" in table
+    assert said(*words, "--no-bm25")["baselines"] == {}
+    assert "bm25" not in done(*words, "--no-bm25").out
+
+
+def test_a_second_evaluation_embeds_nothing(said, folder, tiny_model_folder, encoded, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    words = ["evaluate", "retrieval", tiny_model_folder, "dev"]
+    first = said(*words)
+    assert encoded == [30, 6]
+    assert said(*words) == first == said(*words, "--no-keep")
+    assert encoded == [30, 6]
 
 
 def test_a_shorter_token_limit_changes_the_ranking(said, folder, tiny_model_folder):

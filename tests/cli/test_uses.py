@@ -231,8 +231,8 @@ def test_a_text_that_stands_in_several_pairs_is_encoded_once(monkeypatch, files,
 
 def test_the_same_from_python(said, files, tiny_model_folder):
     encoder = load_encoder(tiny_model_folder)
-    assert near(package.evaluate_pairs(encoder, "pairs.jsonl").to_json(), said("pairs", "pairs.jsonl")["measures"])
-    mined = package.evaluate_paraphrases(encoder, files / "texts.jsonl", limit=7)
+    assert near(package.pairs_use("pairs.jsonl").of(encoder).to_json(), said("pairs", "pairs.jsonl")["measures"])
+    mined = package.paraphrases_use(files / "texts.jsonl", limit=7).of(encoder)
     assert (len(mined.pairs), mined.result, len(mined.rows(2))) == (7, None, 2)
 
 

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from textcl.corpus.beir_files import is_collection
-from textcl.corpus.collection import read_collection, read_qrels
+from textcl.corpus.collection import Collection, read_collection, read_qrels, reduced
 from textcl.corpus.documents import read_texts
 from textcl.errors import DataError
 
@@ -220,3 +220,22 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         DataError, match=r"is a folder without corpus\.jsonl or corpus\.jsonl\.gz; name a file or a BEIR"
     ):
         read_texts(tmp_path)
+
+
+def test_a_reduced_collection_has_queries_with_their_judged_documents_and_others():
+    doc_ids = [f"d{i}" for i in range(200)]
+    qrels = {f"q{i}": {f"d{2 * i}": 1, f"d{2 * i + 1}": 0, "gone": 1} for i in range(40)}
+    texts = [f"text {i}" for i in range(200)]
+    whole = Collection(doc_ids, texts, list(qrels), [f"ask {i}" for i in range(40)], qrels, "c", 1, 0)
+    assert reduced(whole, None) is whole
+    assert reduced(whole, 240) is whole
+    part = reduced(whole, 100)
+    assert len(part.documents) + len(part.queries) == 100
+    assert len(part.queries) == 16  # with two judged documents each, 48 of the 50 texts that are half
+    assert part.qrels == {query_id: qrels[query_id] for query_id in part.query_ids}
+    assert {one for own in part.qrels.values() for one in own} <= {*part.doc_ids, "gone"}
+    kept = dict(zip(part.doc_ids, part.documents, strict=True))
+    assert kept == {doc_id: texts[int(doc_id[1:])] for doc_id in kept}
+    assert part.queries == [f"ask {query_id[1:]}" for query_id in part.query_ids]
+    assert reduced(whole, 100) == part
+    assert len(reduced(whole, 2).queries) == 1  # one at least, with its documents

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +88,26 @@ def test_without_a_folder_the_cache_of_datasets_is_taken(tiny_encoder, monkeypat
     monkeypatch.setattr(vector_files.datasets.config, "HF_DATASETS_CACHE", tmp_path)
     cached_vectors(tiny_encoder, ["a"])
     assert len(list((tmp_path / "textcl" / "vectors").iterdir())) == 1
+
+
+def test_what_was_not_asked_for_longest_is_removed_where_there_is_no_room(tmp_path, tiny_encoder, tiny_corpus, encoded):
+    def ask(count, most_bytes=vector_files.MOST_BYTES):
+        return cached_vectors(tiny_encoder, tiny_corpus[:count], cache=tmp_path, most_bytes=most_bytes)
+
+    ask(3)
+    (first,) = tmp_path.glob("*/manifest.json")
+    ask(4)
+    os.utime(first, (0, 0))
+    (second,) = set(tmp_path.glob("*/manifest.json")) - {first}
+    os.utime(second, (1, 1))
+    ask(3)  # asked for later than the second one
+    kept = ask(5, most_bytes=1300)  # 3 and 5 rows of 32 numbers with a header each, not 4 rows more
+    assert encoded == [3, 4, 5]
+    assert {len(np.load(path)) for path in tmp_path.glob("*/vectors.npy")} == {3, 5}
+    ask(3)
+    assert encoded == [3, 4, 5]
+    alone = ask(6, most_bytes=1)
+    assert {len(np.load(path)) for path in tmp_path.glob("*/vectors.npy")} == {6}
+    expected = embed_texts(tiny_encoder, tiny_corpus[:6]).vectors
+    np.testing.assert_array_equal(alone.vectors, expected)
+    np.testing.assert_allclose(kept.vectors, expected[:5], atol=1e-6)  # mapped still, though removed

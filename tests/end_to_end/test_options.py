@@ -13,6 +13,8 @@ from torch.testing import assert_close
 
 from tests.methods.every import EVERY, as_set
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
+from textcl.assemble.paraphrases import paraphrases_use
+from textcl.assemble.uses import anomalies_use, clusters_use, geometry_use, pairs_use, probe_use
 from textcl.cli.app import run
 from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import load_encoder
@@ -130,6 +132,47 @@ def test_development_data_chooses_and_other_data_is_reported(work):
     assert set(json.loads((work / "run" / "evaluation.json").read_text())["after"]) == {"ndcg@10"}
 
 
+def test_every_way_to_judge_an_encoder_can_choose(work, tiny_corpus):
+    words = [text.split() for text in tiny_corpus]
+    pairs = [f"{' '.join(w)}\t{' '.join(words[(i + i % 2) % 60][:3])}\t{1 - i % 2}" for i, w in enumerate(words[:40])]
+    write_lines(work / "pairs.tsv", ["sentence1\tsentence2\tlabel", *pairs])
+    labelled = [{"text": text, "label": str(i % 2)} for i, text in enumerate(tiny_corpus[:40])]
+    write_jsonl(work / "labelled.jsonl", labelled)
+    write_jsonl(work / "texts.jsonl", [{"_id": str(i), "text": text} for i, text in enumerate(tiny_corpus)])
+    write_lines(work / "known.tsv", ["id1\tid2", "0\t1", "2\t3"])
+    sections = {
+        "pairs": {"data": "pairs.tsv"},
+        "probe": {"data": "labelled.jsonl"},
+        "clusters": {"data": "labelled.jsonl"},
+        "anomalies": {"data": "labelled.jsonl", "reference": "texts.jsonl"},
+        "paraphrases": {"data": "texts.jsonl", "duplicates": "known.tsv"},
+        "geometry": {"data": "texts.jsonl"},
+    }
+    said = json.dumps({**sections, "by": "anomalies/auroc"})
+    assert train("run", f"development={said}", "training.evaluate_every=2", "training.max_steps=2") == 0
+    facts = json.loads((work / "run" / "manifest.json").read_text())
+    found = facts["development"]["2"]
+    encoder = load_encoder(work / "run" / "model")
+    uses = {
+        "pairs/average_precision": pairs_use("pairs.tsv").of(encoder).average_precision.value,
+        "probe/accuracy": probe_use("labelled.jsonl").of(encoder).measures["accuracy"].mean,
+        "clusters/v_measure": clusters_use("labelled.jsonl").of(encoder).measures["v_measure"].mean,
+        "anomalies/auroc": anomalies_use("labelled.jsonl", "texts.jsonl").of(encoder).auroc.value,
+        "geometry/uniformity": geometry_use("texts.jsonl").of(encoder).uniformity,
+    }
+    assert {name: found[name] for name in uses} == pytest.approx(uses, abs=1e-6)
+    mined = paraphrases_use("texts.jsonl", duplicates="known.tsv").of(encoder).result
+    assert found["paraphrases/average_precision"] == pytest.approx(mined.average_precision, abs=1e-6)
+
+
+def test_a_measure_of_geometry_chooses_where_it_is_least(work):
+    sets = ["development={geometry: {data: texts.txt}, by: geometry/uniformity}", "training.evaluate_every=1"]
+    assert train("run", *sets) == 0
+    facts = json.loads((work / "run" / "manifest.json").read_text())
+    found = {int(step): measures["geometry/uniformity"] for step, measures in facts["development"].items()}
+    assert facts["kept_step"] == min(found, key=lambda step: (found[step], step))
+
+
 def test_the_share_of_the_trained_weights_is_the_best_on_development_data(work, tiny_model_folder, capsys):
     """Trained at a rate that ruins it, the encoder is best left as it came; the other share is tried too."""
     sets = ["training.learning_rate=0.3", "training.health=null", "training.clip_norm=null"]
@@ -157,8 +200,8 @@ def test_lora_and_shares_go_together(work):
         ("{collection: dev, measures: [ndgc@10]}", "development.measures"),
         ("{sts: graded.tsv, by: gap, interpolate: [0.5]}", "development: by chooses the share too, so with"),
         ("{sts: none.tsv}", "none.tsv: no such file"),
-        ("{}", "development: needs a collection, an sts file, or in `by` a measure of the run's health"),
-        ("{by: uniformity, interpolate: [0.5]}", "development: interpolate needs a collection or an sts file"),
+        ("{}", "development: needs a collection, an sts file, one of pairs, probe, clusters, anomalies"),
+        ("{by: uniformity, interpolate: [0.5]}", "development: interpolate needs a collection, an sts file"),
         ("{sts: graded.tsv, interpolate: [2]}", "development: interpolate: expected shares in [0, 1]"),
     ],
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textcl.artifacts import check_target, next_numbered, write_whole
+from textcl.assemble.baselines import rank_by_words
 from textcl.assemble.evaluating import rank_by_index, rank_collection
 from textcl.assemble.indexing import build_index
 from textcl.assemble.training import Run, train
@@ -19,7 +20,7 @@ from textcl.encoder.load import load_encoder
 from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.measures import DEFAULT_MEASURES
 from textcl.evaluation.ranking import Run as Ranking
-from textcl.evaluation.retrieval import evaluate_run
+from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
 from textcl.evaluation.runs import write_run
 from textcl.index.search import Hit
 from textcl.progress import Progress, Say, quiet, silent
@@ -40,6 +41,7 @@ class Demo:
         folder: The run's, with index/ beside the model and in evaluation.json what the rankings in runs/ are worth.
         run: The training run.
         comparison: Before and after on topics that training never saw.
+        words: What BM25 reaches on the same topics.
         answers: Each example question with its best documents.
         seconds: Wall time of each step, by its name.
     """
@@ -47,6 +49,7 @@ class Demo:
     folder: Path
     run: Run
     comparison: Comparison
+    words: RetrievalResult
     answers: dict[str, list[Hit]]
     seconds: dict[str, float]
 
@@ -85,7 +88,7 @@ def demo(
     )
     with _step("1/5 evaluate the base model", seconds, say):
         base = load_encoder(recipe.encoder.model, max_tokens=recipe.encoder.max_tokens)
-        before = rank_collection(base, collection, DEFAULT_MEASURES, progress)
+        before = rank_collection(base, collection, DEFAULT_MEASURES, progress, keep=True)
     if note := before.note(recipe.encoder.max_tokens):
         say(note)
     with _step("2/5 train on the questions and answers of other topics", seconds, say):
@@ -95,28 +98,33 @@ def demo(
         searcher = build_index(run.model, documents, out=folder / "index", progress=progress)
     with _step("4/5 evaluate again, through the index", seconds, say):
         after = rank_by_index(searcher, collection, DEFAULT_MEASURES, progress)
-        comparison = _compare(folder, before.run, after.run, collection, data / split, split, seed)
+        comparison, words = _compare(folder, before.run, after.run, collection, data / split, split, seed)
     with _step("5/5 ask three questions", seconds, say):
         answers = {question: searcher.search(question, k=3) for question in QUESTIONS}
-    return Demo(folder, run, comparison, answers, seconds)
+    return Demo(folder, run, comparison, words, answers, seconds)
 
 
 def _compare(
     folder: Path, before: Ranking, after: Ranking, collection: Collection, source: Path, split: str, seed: int
-) -> Comparison:
-    """Return what training changed, and leave it in the run's folder, as `textcl train` leaves its own evaluation."""
+) -> tuple[Comparison, RetrievalResult]:
+    """Return what training changed, and what BM25 reaches; leave both in the run's folder, as `textcl train` does."""
     write_run(folder / "runs" / "before.trec", before)
     write_run(folder / "runs" / "after.trec", after)
-    first, second = (evaluate_run(run, collection.qrels, DEFAULT_MEASURES, seed=seed) for run in (before, after))
+    words = rank_by_words(collection, DEFAULT_MEASURES)
+    write_run(folder / "runs" / "bm25.trec", words)
+    first, second, third = (
+        evaluate_run(run, collection.qrels, DEFAULT_MEASURES, seed=seed) for run in (before, after, words)
+    )
     comparison = compare_results(first, second, seed=seed)
     evaluation = {
         "collection": {"folder": str(source.resolve()), "split": split},
         "before": first.to_json(),
+        "bm25": third.to_json(),
         "after": second.to_json(),
         "difference": comparison.to_json(),
     }
     write_whole(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
-    return comparison
+    return comparison, third
 
 
 @contextmanager

@@ -6,22 +6,49 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
 
-from textcl.assemble.evaluating import GradedPairs, rank_collection, read_graded_pairs, score_pairs
+from textcl.assemble.evaluating import rank_collection
 from textcl.assemble.faults import within
-from textcl.corpus.collection import Collection, read_collection
+from textcl.assemble.paraphrases import paraphrases_use
+from textcl.assemble.uses import (
+    Use,
+    anomalies_use,
+    clusters_use,
+    geometry_use,
+    pairs_use,
+    probe_use,
+    sts_use,
+)
+from textcl.corpus.collection import Collection, read_collection, reduced
 from textcl.encoder.interpolate import interpolate
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.measures import depth_of, score_run
+from textcl.recipe.measuring import USES, DevelopmentRecipe
 from textcl.recipe.models import Recipe
 from textcl.training.best import worth
 from textcl.training.health import MEASURES
 from textcl.training.settings import ChoiceSettings
 
 Measure = Callable[[SentenceTransformer], dict[str, float]]
+
+_USES: dict[str, tuple[Callable[..., Use[Any]], tuple[str, ...]]] = {
+    "sts": (sts_use, ("spearman",)),
+    "pairs": (pairs_use, ("average_precision", "f1", "accuracy")),
+    "probe": (probe_use, ("accuracy", "macro_f1")),
+    "clusters": (clusters_use, ("v_measure", "homogeneity", "completeness")),
+    "anomalies": (anomalies_use, ("auroc", "average_precision")),
+    "paraphrases": (paraphrases_use, ("average_precision", "f1")),
+    "geometry": (
+        geometry_use,
+        ("uniformity", "effective_rank", "mean_cosine", "hub_skew", "robin_hood", "never_near_fraction",
+         "near_duplicate_fraction", "alignment"),
+    ),
+}  # fmt: skip
+"""What makes each, and its measures; the first one chooses where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -31,31 +58,46 @@ class Development:
     Args:
         collection: Judged queries and documents, or None.
         measures: Of the collection.
-        pairs: Graded pairs, or None; their measure is `spearman`.
+        uses: Other ways to judge, by name.
     """
 
     collection: Collection | None
     measures: tuple[str, ...]
-    pairs: GradedPairs | None
+    uses: Mapping[str, Use[Any]]
 
     @property
     def names(self) -> tuple[str, ...]:
         """The measures, in the order in which they come."""
-        return (*(self.measures if self.collection is not None else ()), *(("spearman",) if self.pairs else ()))
+        of_uses = (_called(use, measure) for use in self.uses for measure in _USES[use][1])
+        return (*(self.measures if self.collection is not None else ()), *of_uses)
 
     def measure(self, encoder: SentenceTransformer) -> dict[str, float]:
-        """Return what an encoder reaches, by name; without a correlation, where all embeddings are one, 0."""
+        """Return what an encoder reaches, by name; 0 where it cannot be told, as where all embeddings are one."""
         found = {}
         if self.collection is not None:
             run = rank_collection(encoder, self.collection, self.measures).run
             scores = score_run(run, self.collection.qrels, self.measures)
             found = {name: fmean(values.values()) for name, values in scores.items()}
-        if self.pairs is not None:
+        for name, use in self.uses.items():
             try:
-                found["spearman"] = score_pairs(encoder, self.pairs).spearman
+                result = use.of(encoder)
             except DataError:
-                found["spearman"] = 0.0
+                found |= dict.fromkeys((_called(name, measure) for measure in _USES[name][1]), 0.0)
+                continue
+            measures = result.result.to_json() if name == "paraphrases" else result.to_json()
+            found |= {_called(name, one): _number(measures[one]) for one in _USES[name][1]}
         return found
+
+
+def _called(use: str, measure: str) -> str:
+    return measure if use == "sts" else f"{use}/{measure}"
+
+
+def _number(value: float | Mapping[str, float] | None) -> float:
+    """Return a measure without what is said beside it; 0 for one that was not asked for."""
+    if isinstance(value, Mapping):
+        return float(value["value"] if "value" in value else value["mean"])
+    return 0.0 if value is None else float(value)
 
 
 def read_development(recipe: Recipe, evaluated: Collection | None) -> Development | None:
@@ -69,21 +111,30 @@ def read_development(recipe: Recipe, evaluated: Collection | None) -> Developmen
     if chosen is None:
         if evaluated is None or recipe.evaluation is None:
             return None
-        return Development(evaluated, recipe.evaluation.measures, None)
-    collection = pairs = None
+        return Development(evaluated, recipe.evaluation.measures, {})
+    collection = None
     if chosen.collection is not None:
         with within("development"):
             depth_of(chosen.measures)
-        collection = read_collection(chosen.collection, chosen.split)
-    if chosen.sts is not None:
-        pairs = read_graded_pairs(chosen.sts, split=chosen.sts_split)
-    development = Development(collection, chosen.measures, pairs)
+        collection = reduced(read_collection(chosen.collection, chosen.split), chosen.most)
+    development = Development(collection, chosen.measures, _read_uses(chosen))
     watched = MEASURES if recipe.training.health is not None else ()
     if chosen.by is not None and chosen.by not in (*development.names, *watched):
         if chosen.by in MEASURES:
             raise ConfigError("development.by", problem=f"{chosen.by} is a measure of training.health, which is null")
         raise ConfigError("development.by", chosen.by, f"one of {', '.join((*development.names, *watched))}")
     return development
+
+
+def _read_uses(chosen: DevelopmentRecipe) -> dict[str, Use[Any]]:
+    uses: dict[str, Use[Any]] = {}
+    if chosen.sts is not None:
+        uses["sts"] = sts_use(chosen.sts, split=chosen.sts_split, resamples=None, most=chosen.most)
+    for name in USES:
+        section = getattr(chosen, name)
+        if section is not None:
+            uses[name] = _USES[name][0](**section.model_dump(), most=chosen.most)
+    return uses
 
 
 def choice_of(recipe: Recipe) -> ChoiceSettings:

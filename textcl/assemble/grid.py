@@ -10,13 +10,13 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.assemble.evaluating import GradedPairs, read_graded_pairs
+from textcl.assemble.labelled import GradedPairs, read_graded_pairs
 from textcl.assemble.once import embed_sides
 from textcl.assemble.uses import Model, loaded
 from textcl.corpus.beir_files import is_collection
 from textcl.corpus.collection import Collection, read_collection
-from textcl.encoder.embed import embed_texts
 from textcl.encoder.load import prompt_of
+from textcl.encoder.vector_files import cached_vectors
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.exact import top_documents
 from textcl.evaluation.grid import BYTES, GridCell, Measure, quality_grid
@@ -90,7 +90,7 @@ def evaluate_grid(
     else:
         sides = ((prompt_of(encoder, "document"), read.documents), (prompt_of(encoder, "query"), read.queries))
         documents, queries = (
-            embed_texts(encoder, texts, prompt=prompt, progress=progress).vectors for prompt, texts in sides
+            cached_vectors(encoder, texts, prompt=prompt, progress=progress).vectors for prompt, texts in sides
         )
         measure = _ranked(read, settings.measures)
     return quality_grid(documents, queries, measure, dimensions=dimensions, quantisations=settings.quantisations)

@@ -1,4 +1,4 @@
-"""Files of labelled texts and labelled pairs → what evaluations take; every fault names its line."""
+"""Files of labelled texts, labelled pairs and graded pairs → what evaluations take; every fault names its line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,19 @@ from numpy.typing import NDArray
 from textcl.corpus.groups import column_groups
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
 from textcl.errors import DataError
+from textcl.randomness import permutation
 
 _YES_OR_NO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+
+@dataclass(frozen=True)
+class GradedPairs:
+    """Pairs of texts, how alike people say they are, and the file they come from."""
+
+    first: list[str]
+    second: list[str]
+    grades: NDArray[np.float64]
+    records: Records
 
 
 @dataclass(frozen=True)
@@ -48,43 +59,82 @@ class LabelledTexts:
         return _yes_or_no(self.records, column, self.labels, self.rows)
 
 
-def read_labelled_pairs(data: str | Path, columns: tuple[str, str, str], split: str | None) -> LabelledPairs:
+def read_graded_pairs(
+    data: str | Path,
+    columns: tuple[str, str, str] = ("sentence1", "sentence2", "score"),
+    split: str | None = None,
+    most: int | None = None,
+) -> GradedPairs:
+    """Return the graded pairs of a file.
+
+    Args:
+        data: A file with a pair a row.
+        columns: Names of the two texts and of the grade.
+        split: Rows whose column `split` has this value; None takes all rows.
+        most: Texts at most, two a pair, drawn at random; None takes all.
+
+    Raises:
+        DataError: If a column is missing, a grade is no number, or fewer than two rows are in the split.
+    """
+    records = read_records(data)
+    first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
+    grades = _grades(records, columns[2])
+    chosen = drawn(chosen_rows(records, split), None if most is None else most // 2)
+    if len(chosen) < 2:
+        raise records.fault("has a single pair; a correlation needs at least 2")
+    return GradedPairs([first[row] for row in chosen], [second[row] for row in chosen], grades[chosen], records)
+
+
+def read_labelled_pairs(
+    data: str | Path, columns: tuple[str, str, str], split: str | None, most: int | None = None
+) -> LabelledPairs:
     """Return the labelled pairs of a file.
 
     Args:
         data: A file with a pair a row.
         columns: Names of the two texts and of the label.
         split: Rows whose column `split` has this value; None takes all rows.
+        most: Texts at most, two a pair, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, a text is empty, a label is neither 0 nor 1, or all labels are equal.
     """
     records = read_records(data)
     first, second = (column_texts(records, name) for name in columns[:2])
-    rows = chosen_rows(records, split)
+    rows = drawn(chosen_rows(records, split), None if most is None else most // 2)
     labels = _yes_or_no(records, columns[2], _labels(records, columns[2], rows), rows)
     return LabelledPairs([first[row] for row in rows], [second[row] for row in rows], labels, records)
 
 
-def read_labelled_texts(data: str | Path, columns: tuple[str, str], split: str | None = None) -> LabelledTexts:
+def read_labelled_texts(
+    data: str | Path, columns: tuple[str, str], split: str | None = None, most: int | None = None
+) -> LabelledTexts:
     """Return the labelled texts of a file.
 
     Args:
         data: A file with a text a row.
         columns: Names of the text and of the label.
         split: Rows whose column `split` has this value; None takes all rows.
+        most: Texts at most, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, or a text or a label is empty.
     """
     records = read_records(data)
-    texts, rows = column_texts(records, columns[0]), chosen_rows(records, split)
+    texts, rows = column_texts(records, columns[0]), drawn(chosen_rows(records, split), most)
     return LabelledTexts([texts[row] for row in rows], _labels(records, columns[1], rows), rows, records)
 
 
 def chosen_rows(records: Records, split: str | None) -> NDArray[np.int64]:
     """Return the rows of a split, or all rows."""
     return np.arange(len(records)) if split is None else rows_of_split(records, split)
+
+
+def drawn(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+    """Return so many of the rows at most, drawn at random, always the same ones, in their order; None keeps all."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows[np.sort(permutation(len(rows), 0, "judged by")[:most])]
 
 
 def rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
@@ -130,3 +180,16 @@ def _yes_or_no(records: Records, column: str, labels: Sequence[str], rows: NDArr
         problem = f"all {len(found)} labels in column {column!r} are {int(found[0])}"
         raise records.fault(f"{problem}; nothing can be told apart without both 0 and 1")
     return found
+
+
+def _grades(records: Records, column: str) -> NDArray[np.float64]:
+    check_column(records, column)
+    grades = np.empty(len(records))
+    for row, value in enumerate(records.dataset[column]):
+        try:
+            grades[row] = float(value)
+        except (TypeError, ValueError):
+            grades[row] = np.nan
+        if not np.isfinite(grades[row]):
+            raise records.fault(f"column {column!r}: expected a number, got {value!r}", row)
+    return grades

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from textcl.assemble.once import embed_sides
-from textcl.assemble.uses import Model, loaded
+import numpy as np
+
+from textcl.assemble.labelled import drawn
+from textcl.assemble.uses import Use
 from textcl.corpus.documents import Texts, read_texts
 from textcl.corpus.readers import check_column, read_records
+from textcl.encoder.embed import Embedded
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.paraphrases import MinedPairs, ParaphrasesResult, mine_paraphrases, score_paraphrases
-from textcl.progress import Progress, Say, quiet, silent
+from textcl.progress import Progress
 
 
 @dataclass(frozen=True)
 class Paraphrases:
-    """What `evaluate_paraphrases` found.
+    """What was found.
 
     Args:
         texts: The texts with their ids.
@@ -43,27 +46,23 @@ class Paraphrases:
         ]
 
 
-def evaluate_paraphrases(
-    model: Model,
+def paraphrases_use(
     data: str | Path,
     *,
     column: str | None = None,
     duplicates: str | Path | None = None,
     limit: int = 10_000,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> Paraphrases:
-    """Return the most alike pairs of texts, and how well they agree with known ones.
+    most: int | None = None,
+) -> Use[Paraphrases]:
+    """Find the most alike pairs of texts, and judge how well they agree with known ones.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a text a row, or a BEIR folder.
         column: The column of texts; None for the one that is named text or the only one.
         duplicates: A file with columns id1 and id2: pairs of ids of `data` (column `_id` or `id`, else row numbers from
             0) that are known to mean the same; None mines alone.
         limit: The most pairs.
-        progress: Told of texts encoded and compared.
-        say: Told how many texts were cut at the encoder's limit.
+        most: Texts at most: those of known pairs drawn at random, up to half, and others; None takes all.
 
     Raises:
         DataError: If a column is missing, a text is empty, there are fewer than 2, or a known pair has an id that does
@@ -76,9 +75,27 @@ def evaluate_paraphrases(
     if len(texts.texts) < 2:
         raise DataError("has a single text; a pair needs two", data)
     known = None if duplicates is None else _known_pairs(duplicates, texts)
-    (embedded,) = embed_sides(loaded(model), [texts.texts], progress=progress, say=say)
-    pairs = mine_paraphrases(embedded.vectors, limit, progress=progress)
-    return Paraphrases(texts, pairs, None if known is None else score_paraphrases(pairs, known))
+    if most is not None and len(texts.texts) > most:
+        texts, known = _some(texts, known, most)
+
+    def score(sides: list[Embedded], progress: Progress) -> Paraphrases:
+        pairs = mine_paraphrases(sides[0].vectors, limit, progress=progress)
+        return Paraphrases(texts, pairs, None if known is None else score_paraphrases(pairs, known))
+
+    return Use((texts.texts,), score)
+
+
+def _some(texts: Texts, known: list[tuple[int, int]] | None, most: int) -> tuple[Texts, list[tuple[int, int]] | None]:
+    """Return `most` texts, and the known pairs among them."""
+    pairs = [] if known is None else [known[row] for row in drawn(np.arange(len(known)), most // 4).tolist()]
+    wanted = np.unique(np.array(pairs, dtype=np.int64).ravel())
+    others = np.setdiff1d(np.arange(len(texts.texts)), wanted)
+    rows = np.sort(np.concatenate([wanted, drawn(others, max(0, most - len(wanted)))])).tolist()
+    places = {row: place for place, row in enumerate(rows)}
+    some = replace(texts, ids=[texts.ids[row] for row in rows], texts=[texts.texts[row] for row in rows])
+    if known is None:
+        return some, None
+    return some, [(places[one], places[other]) for one, other in known if one in places and other in places]
 
 
 def _known_pairs(duplicates: str | Path, texts: Texts) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.artifacts import whole_folder, write_manifest, write_whole
+from textcl.assemble.baselines import rank_by_words
 from textcl.assemble.components import Components, make_encoder
 from textcl.assemble.development import Development, interpolate_best, to_json
 from textcl.assemble.evaluating import rank_collection
@@ -46,6 +47,7 @@ class Run:
         model: The trained encoder's folder, for sentence-transformers and everything here that takes a model.
         before: Measures of the encoder as it came, None without `evaluation`.
         after: Measures of the trained encoder.
+        words: Measures of BM25.
         comparison: The differences with their paired intervals.
         steps: Optimizer steps done.
         kept_step: The step whose weights were kept.
@@ -55,6 +57,7 @@ class Run:
     model: Path
     before: RetrievalResult | None
     after: RetrievalResult | None
+    words: RetrievalResult | None
     comparison: Comparison | None
     steps: int
     kept_step: int
@@ -143,7 +146,7 @@ def train(
     before = together(lambda: _before(recipe, given, progress) if first else None)
     result = trainer.train(resume=resume, progress=progress)
     if not first:
-        return Run(given.folder, given.folder / "model", None, None, None, result.steps, result.kept_step)
+        return Run(given.folder, given.folder / "model", None, None, None, None, result.steps, result.kept_step)
     mixture = _mix(recipe, parts, given.development, say)
     return _finish(recipe, given, before, result, mixture, progress)
 
@@ -175,9 +178,11 @@ def _before(recipe: Recipe, given: Given, progress: Progress) -> RetrievalResult
     collection, chosen = given.collection, recipe.evaluation
     if collection is None or chosen is None:
         return None
-    path = given.folder / "runs" / "before.trec"
+    path, words = (given.folder / "runs" / f"{name}.trec" for name in ("before", "bm25"))
     if not path.exists():
-        write_run(path, rank_collection(given.parts.encoder, collection, chosen.measures, progress).run)
+        write_run(path, rank_collection(given.parts.encoder, collection, chosen.measures, progress, keep=True).run)
+    if not words.exists():
+        write_run(words, rank_by_words(collection, chosen.measures, progress))
     return evaluate_run(read_run(path), collection.qrels, chosen.measures, seed=recipe.seed)
 
 
@@ -193,13 +198,19 @@ def _finish(
     folder, parts, collection = given.folder, given.parts, given.collection
     with whole_folder(folder / "model", force=True) as partial:
         save_encoder(parts.encoder, partial)
-    after = comparison = None
+    after = words = comparison = None
     if collection is not None and before is not None and recipe.evaluation is not None:
-        run = rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress).run
+        run = rank_collection(parts.encoder, collection, recipe.evaluation.measures, progress, keep=True).run
         write_run(folder / "runs" / "after.trec", run)
         after = evaluate_run(run, collection.qrels, recipe.evaluation.measures, seed=recipe.seed)
         comparison = compare_results(before, after, seed=recipe.seed)
-        evaluation = {"before": before.to_json(), "after": after.to_json(), "difference": comparison.to_json()}
+        words = evaluate_run(
+            read_run(folder / "runs" / "bm25.trec"), collection.qrels, recipe.evaluation.measures, seed=recipe.seed
+        )
+        evaluation = {
+            "before": before.to_json(), "bm25": words.to_json(), "after": after.to_json(),
+            "difference": comparison.to_json(),
+        }  # fmt: skip
         write_whole(folder / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
     facts = {
         "steps": result.steps,
@@ -215,4 +226,4 @@ def _finish(
         "versions": versions(),
     }
     write_manifest(folder, RUN_KIND, RUN_VERSION, facts, leave_out={"checkpoints", "tensorboard"})
-    return Run(folder, folder / "model", before, after, comparison, result.steps, result.kept_step)
+    return Run(folder, folder / "model", before, after, words, comparison, result.steps, result.kept_step)

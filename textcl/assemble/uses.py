@@ -1,16 +1,24 @@
-"""Encoder + labelled texts or pairs → what users of encoders judge them by, beside search and graded similarity."""
+"""Encoder + labelled texts or pairs → what users of encoders judge them by, beside search and graded similarity.
+
+Each way to judge is a `Use`: its file is read and checked once, then any encoder can be judged by it, also on the way
+through a training.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from textcl.assemble.labelled import named, read_labelled_pairs, read_labelled_texts
+from textcl.assemble.labelled import drawn, named, read_graded_pairs, read_labelled_pairs, read_labelled_texts
 from textcl.assemble.once import embed_sides
 from textcl.corpus.documents import read_texts
-from textcl.corpus.readers import check_column, column_texts, read_records
+from textcl.corpus.readers import Records, check_column, column_texts, read_records
+from textcl.encoder.embed import Embedded
 from textcl.encoder.load import load_encoder
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.anomalies import AnomaliesResult, score_anomalies
@@ -19,146 +27,213 @@ from textcl.evaluation.geometry import Geometry, measure_geometry
 from textcl.evaluation.neighbours import check_neighbours
 from textcl.evaluation.pairs import PairsResult, score_labelled_pairs
 from textcl.evaluation.probe import ProbeResult, ProbeSettings, check_labels, plan_splits, score_probe
+from textcl.evaluation.sts import StsResult, score_sts
 from textcl.progress import Progress, Say, quiet, silent
-from textcl.randomness import permutation
 
 Model = str | Path | SentenceTransformer
-GEOMETRY_SAMPLE = 10_000
+"""A model's folder or name, or a loaded encoder."""
+R = TypeVar("R")
+GEOMETRY_SAMPLE, STS_RESAMPLES = 10_000, 2000
+_GEOMETRY_NEIGHBOURS = 10
 
 
-def evaluate_pairs(
-    model: Model,
+@dataclass(frozen=True)
+class Use(Generic[R]):
+    """One way to judge an encoder.
+
+    Args:
+        sides: Columns of texts that it must embed.
+        score: Makes the result of their embeddings, one a side.
+        records: The file that a fault of the data is told of.
+        notes: What a user should know of the texts.
+    """
+
+    sides: Sequence[Sequence[str]]
+    score: Callable[[list[Embedded], Progress], R]
+    records: Records | None = None
+    notes: tuple[str, ...] = ()
+
+    def of(self, model: Model, *, progress: Progress = quiet, say: Say = silent) -> R:
+        """Return how a model does.
+
+        Args:
+            model: A model's folder or name, or a loaded encoder.
+            progress: Told of texts encoded and of what the scoring does.
+            say: Told the notes, and how many texts were cut at the encoder's limit.
+
+        Raises:
+            DataError: If the embeddings cannot be scored.
+        """
+        for note in self.notes:
+            say(note)
+        embedded = embed_sides(loaded(model), self.sides, progress=progress, say=say)
+        if self.records is None:
+            return self.score(embedded, progress)
+        with named(self.records):
+            return self.score(embedded, progress)
+
+
+def loaded(model: Model) -> SentenceTransformer:
+    """Return the encoder itself, loaded where it is a folder or a name."""
+    return model if isinstance(model, SentenceTransformer) else load_encoder(model)
+
+
+def sts_use(
+    data: str | Path,
+    *,
+    columns: tuple[str, str, str] = ("sentence1", "sentence2", "score"),
+    split: str | None = None,
+    resamples: int | None = STS_RESAMPLES,
+    most: int | None = None,
+) -> Use[StsResult]:
+    """Judge how cosine similarity correlates with graded similarity of sentence pairs.
+
+    Args:
+        data: A file with a pair a row.
+        columns: Names of the two texts and of the grade.
+        split: Rows whose column `split` has this value; None takes all rows.
+        resamples: Of the intervals' bootstrap; None leaves them out.
+        most: Texts at most, two a pair, drawn at random; None takes all.
+
+    Raises:
+        DataError: If a column is missing, a grade is no number, or fewer than two rows are in the split.
+    """
+    pairs = read_graded_pairs(data, columns, split, most)
+    return Use(
+        (pairs.first, pairs.second),
+        lambda sides, _progress: score_sts(sides[0].vectors, sides[1].vectors, pairs.grades, resamples=resamples),
+        pairs.records,
+    )
+
+
+def pairs_use(
     data: str | Path,
     *,
     columns: tuple[str, str, str] = ("sentence1", "sentence2", "label"),
     split: str | None = None,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> PairsResult:
-    """Return how well cosine similarity tells pairs labelled 1 from pairs labelled 0.
+    most: int | None = None,
+) -> Use[PairsResult]:
+    """Judge how well cosine similarity tells pairs labelled 1 from pairs labelled 0.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a pair a row.
         columns: Names of the two texts and of the label.
         split: Rows whose column `split` has this value; None takes all rows.
-        progress: Told of texts encoded.
-        say: Told how many texts were cut at the encoder's limit.
+        most: Texts at most, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, a text is empty, a label is neither 0 nor 1, or all labels are equal.
     """
-    pairs = read_labelled_pairs(data, columns, split)
-    first, second = embed_sides(loaded(model), [pairs.first, pairs.second], progress=progress, say=say)
-    with named(pairs.records):
-        return score_labelled_pairs(first.vectors, second.vectors, pairs.labels)
+    pairs = read_labelled_pairs(data, columns, split, most)
+    return Use(
+        (pairs.first, pairs.second),
+        lambda sides, _progress: score_labelled_pairs(sides[0].vectors, sides[1].vectors, pairs.labels),
+        pairs.records,
+    )
 
 
-def evaluate_probe(
-    model: Model,
+def probe_use(
     data: str | Path,
     *,
     columns: tuple[str, str] = ("text", "label"),
     test_split: str | None = None,
     settings: ProbeSettings | None = None,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> ProbeResult:
-    """Return how well a linear classifier on embeddings finds the labels of texts.
+    most: int | None = None,
+) -> Use[ProbeResult]:
+    """Judge how well a linear classifier on embeddings finds the labels of texts.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a text a row.
         columns: Names of the text and of the label.
         test_split: Tests on rows whose column `split` has this value, and trains on all others; None draws random
             splits.
         settings: Of the probe; None takes the defaults.
-        progress: Told of texts encoded.
-        say: Told how many texts were cut at the encoder's limit.
+        most: Texts at most, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, a text or a label is empty, all labels are equal, or a split cannot be made.
     """
-    settings = settings or ProbeSettings()
-    labelled = read_labelled_texts(data, columns)
+    chosen = settings or ProbeSettings()
+    labelled = read_labelled_texts(data, columns, most=most)
     test = None
     if test_split is not None:
         test = np.isin(labelled.rows, read_labelled_texts(data, columns, test_split).rows)
     with named(labelled.records):  # faults of labels before anything is encoded
-        plan_splits(check_labels(labelled.labels, len(labelled.texts)), test, settings)
-    (embedded,) = embed_sides(loaded(model), [labelled.texts], progress=progress, say=say)
-    with named(labelled.records):
-        return score_probe(embedded.vectors, labelled.labels, test=test, settings=settings)
+        plan_splits(check_labels(labelled.labels, len(labelled.texts)), test, chosen)
+    return Use(
+        (labelled.texts,),
+        lambda sides, _progress: score_probe(sides[0].vectors, labelled.labels, test=test, settings=chosen),
+        labelled.records,
+    )
 
 
-def evaluate_clusters(
-    model: Model,
+def clusters_use(
     data: str | Path,
     *,
     columns: tuple[str, str] = ("text", "label"),
     split: str | None = None,
     settings: ClustersSettings | None = None,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> ClustersResult:
-    """Return how well k-means on embeddings finds the groups that labels name.
+    most: int | None = None,
+) -> Use[ClustersResult]:
+    """Judge how well k-means on embeddings finds the groups that labels name.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a text a row.
         columns: Names of the text and of the label.
         split: Rows whose column `split` has this value; None takes all rows.
         settings: Of the clustering; None takes the defaults.
-        progress: Told of texts encoded and of starts.
-        say: Told how many texts were cut at the encoder's limit.
+        most: Texts at most, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, a text or a label is empty, all labels are equal, or there are fewer
             different texts than clusters.
     """
-    settings = settings or ClustersSettings()
-    labelled = read_labelled_texts(data, columns, split)
+    chosen = settings or ClustersSettings()
+    labelled = read_labelled_texts(data, columns, split, most)
     with named(labelled.records):
-        settings.count(check_labels(labelled.labels, len(labelled.texts)))
-    (embedded,) = embed_sides(loaded(model), [labelled.texts], progress=progress, say=say)
-    with named(labelled.records):
-        return score_clusters(embedded.vectors, labelled.labels, settings=settings, progress=progress)
+        chosen.count(check_labels(labelled.labels, len(labelled.texts)))
+    return Use(
+        (labelled.texts,),
+        lambda sides, progress: score_clusters(sides[0].vectors, labelled.labels, settings=chosen, progress=progress),
+        labelled.records,
+    )
 
 
-def evaluate_anomalies(
-    model: Model,
+def anomalies_use(
     data: str | Path,
     reference: str | Path,
     *,
     columns: tuple[str, str] = ("text", "label"),
     k: int = 5,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> AnomaliesResult:
-    """Return how well the distance to a reference set finds texts labelled 1.
+    most: int | None = None,
+) -> Use[AnomaliesResult]:
+    """Judge how well the distance to a reference set finds texts labelled 1.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a text a row.
         reference: A file of texts that belong, in the same column if it has that, or a BEIR folder.
         columns: Names of the text and of the label, 1 for what does not belong.
         k: Neighbours whose distance counts.
-        progress: Told of texts encoded and compared.
-        say: Told of texts that stand in both, and of texts cut at the encoder's limit.
+        most: Texts at most, half of them of each file, drawn at random; None takes all.
 
     Raises:
         DataError: If a column is missing, a text is empty, a label is neither 0 nor 1, or all labels are equal.
         ConfigError: If `k` is not from 1 to the number of reference texts.
     """
-    labelled = read_labelled_texts(data, columns)
+    half = None if most is None else most // 2
+    labelled = read_labelled_texts(data, columns, most=half)
     labels = labelled.yes_or_no(columns[1])
     known = _reference_texts(reference, columns[0])
+    known = [known[row] for row in drawn(np.arange(len(known)), half).tolist()]
     check_neighbours(k, len(known))
-    if shared := len(set(known) & set(labelled.texts)):
-        say(f"{shared} texts of {data} stand in {reference} too, at a distance of 0 from themselves")
-    tested, normal = embed_sides(loaded(model), [labelled.texts, known], progress=progress, say=say)
-    with named(labelled.records):
-        return score_anomalies(tested.vectors, labels, normal.vectors, k=k, progress=progress)
+    shared = len(set(known) & set(labelled.texts))
+    note = f"{shared} texts of {data} stand in {reference} too, at a distance of 0 from themselves"
+    return Use(
+        (labelled.texts, known),
+        lambda sides, progress: score_anomalies(sides[0].vectors, labels, sides[1].vectors, k=k, progress=progress),
+        labelled.records,
+        (note,) if shared else (),
+    )
 
 
 def _reference_texts(reference: str | Path, column: str) -> list[str]:
@@ -168,34 +243,28 @@ def _reference_texts(reference: str | Path, column: str) -> list[str]:
     return read_texts(reference, column=column if column in records.columns else None).texts
 
 
-def evaluate_geometry(
-    model: Model,
+def geometry_use(
     data: str | Path,
     *,
     column: str | None = None,
     partner: str | None = None,
-    sample: int | None = GEOMETRY_SAMPLE,
-    progress: Progress = quiet,
-    say: Say = silent,
-) -> Geometry:
-    """Return how embeddings of texts lie on the sphere, from all pairs of them.
+    most: int | None = GEOMETRY_SAMPLE,
+) -> Use[Geometry]:
+    """Look at how embeddings of texts lie on the sphere, from all pairs of them.
 
     Args:
-        model: A model's folder or name, or a loaded encoder.
         data: A file with a text a row, or a BEIR folder.
         column: The column of texts; None for the one that is named text or the only one.
         partner: A column of texts that mean the same, for alignment; None leaves it out.
-        sample: The most texts, drawn at random, always the same; None takes all. Time grows with their square.
-        progress: Told of texts encoded and compared.
-        say: Told how many texts were drawn, and how many were cut at the encoder's limit.
+        most: Texts at most, drawn at random; None takes all. Time grows with their square.
 
     Raises:
         DataError: If a column is missing, a text is empty, or there are fewer than 12 texts.
-        ConfigError: If `sample` is below 12.
+        ConfigError: If `most` is below 12.
     """
-    k = 10
-    if sample is not None and sample < k + 2:
-        raise ConfigError("sample", sample, f"at least {k + 2} texts")
+    k = _GEOMETRY_NEIGHBOURS
+    if most is not None and most < k + 2:
+        raise ConfigError("sample", most, f"at least {k + 2} texts")
     texts = read_texts(data, column=column).texts
     if len(texts) < k + 2:
         raise DataError(f"has {len(texts)} texts; how they lie can be told of {k + 2} or more", data)
@@ -204,15 +273,12 @@ def evaluate_geometry(
         records = read_records(data)
         check_column(records, partner)
         sides.append(column_texts(records, partner))
-    if sample is not None and len(texts) > sample:
-        say(f"{sample} of {len(texts)} texts, drawn at random")
-        rows = np.sort(permutation(len(texts), 0, "geometry")[:sample])
-        sides = [[side[row] for row in rows] for side in sides]
-    embedded, *others = embed_sides(loaded(model), sides, progress=progress, say=say)
-    partners = others[0].vectors if others else None
-    return measure_geometry(embedded.vectors, partners=partners, lengths=embedded.lengths, k=k, progress=progress)
+    note = f"{most} of {len(texts)} texts, drawn at random"
+    rows = drawn(np.arange(len(texts)), most).tolist()
 
+    def score(embedded: list[Embedded], progress: Progress) -> Geometry:
+        partners = embedded[1].vectors if partner is not None else None
+        own = embedded[0]
+        return measure_geometry(own.vectors, partners=partners, lengths=own.lengths, k=k, progress=progress)
 
-def loaded(model: Model) -> SentenceTransformer:
-    """Return the encoder itself, loaded where it is a folder or a name."""
-    return model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    return Use([[side[row] for row in rows] for side in sides], score, None, (note,) if len(rows) < len(texts) else ())

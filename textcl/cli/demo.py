@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from textcl.cli.output import say, show_comparison, show_json
+from textcl.cli.output import say, show_comparison, show_json, show_words
 from textcl.cli.search import line_of
 from textcl.progress import bar
 
@@ -30,6 +30,7 @@ def demo(
                 "index": str(made.folder / "index"),
                 "seconds": made.seconds,
                 "difference": made.comparison.to_json(),
+                "bm25": made.words.to_json(),
             }
         )
         return
@@ -39,9 +40,10 @@ def demo(
             print(f"  {line_of(hit)}")
     print()
     show_comparison(made.comparison)
+    show_words(made.words)
     print(f"\nmodel        {made.run.model}")
     print(f'index        {made.folder / "index"}     textcl search {made.folder / "index"} "your question"')
-    print(f"rankings     {made.folder / 'runs' / 'before.trec'} and after.trec")
+    print(f"rankings     {made.folder / 'runs' / 'before.trec'}, bm25.trec and after.trec")
     print(f"recipe       {made.folder / 'recipe.yaml'}")
     print(f"curves       {made.folder / 'journal.jsonl'}     tensorboard --logdir {made.folder}")
     print(f"all of it in {sum(made.seconds.values()):.0f} s")

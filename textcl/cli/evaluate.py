@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ app.command("anomalies")(uses.anomalies)
 app.command("paraphrases")(uses.paraphrases)
 app.command("geometry")(uses.geometry)
 app.command("grid")(uses.grid)
+app.command("mteb")(uses.mteb)
 
 
 @app.command()
@@ -58,9 +60,14 @@ def retrieval(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="count judged documents that do not exist, do not refuse")
     ] = False,
+    words: Annotated[bool, typer.Option("--bm25/--no-bm25", help="search by words too, alone and fused")] = True,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="keep embeddings, so that a model encodes a collection once")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Rank a judged collection and score the ranking."""
+    from textcl.assemble.baselines import evaluate_words
     from textcl.assemble.comparing import check_not_worse, compare_with_baseline, read_baseline
     from textcl.assemble.evaluating import evaluate_retrieval, model_or_index
     from textcl.assemble.slicing import query_labels
@@ -73,14 +80,16 @@ def retrieval(
     labels = query_labels(judged, collection, _names(slices))
     before = None if baseline is None else read_baseline(baseline, judged.qrels, say)
     asked = list(dict.fromkeys([*measures.split(","), *gate]))
-    result = evaluate_retrieval(model_or_index(model, max_tokens), judged, measures=asked, progress=bar, say=say)
+    opened = model_or_index(model, max_tokens)
+    result = evaluate_retrieval(opened, judged, measures=asked, keep=keep, progress=bar, say=say)
+    beside = evaluate_words(result.run, judged, asked, progress=bar) if words else {}
     _write(run, per_query, result, judged)
     parts = [one for by, own in labels.items() for one in slice_result(result, by, own)]
     comparison = None if before is None else compare_with_baseline(result, before, judged.qrels, measures=gate)
     if json:
-        _show_json(judged, split, result, parts, comparison)
+        _show_json(judged, split, result, beside, parts, comparison)
     else:
-        show_measures(result)
+        show_measures(result, beside)
         show_slices(parts)
         if comparison is not None:
             print()
@@ -126,13 +135,19 @@ def _write(run: Path | None, per_query: Path | None, result: RetrievalResult, ju
 
 
 def _show_json(
-    judged: Collection, split: str, result: RetrievalResult, parts: list[Slice], comparison: Comparison | None
+    judged: Collection,
+    split: str,
+    result: RetrievalResult,
+    beside: Mapping[str, RetrievalResult],
+    parts: list[Slice],
+    comparison: Comparison | None,
 ) -> None:
     show_json(
         {
             "collection": judged.name,
             "split": split,
             "measures": result.to_json(),
+            "baselines": {name: one.to_json() for name, one in beside.items()},
             **result.notes_json(),
             "missing_documents": judged.missing_documents,
             "slices": [one.to_json() for one in parts],
@@ -150,13 +165,14 @@ def sts(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Correlate cosine similarities with graded ones."""
-    from textcl.assemble.evaluating import evaluate_sts
+    from textcl.assemble.uses import sts_use
     from textcl.errors import ConfigError
 
     names = columns.split(",")
     if len(names) != 3:
         raise ConfigError("columns", columns, "three names separated by commas, such as sentence1,sentence2,score")
-    result = evaluate_sts(model, data, columns=(names[0], names[1], names[2]), split=split, progress=bar, say=say)
+    use = sts_use(data, columns=(names[0], names[1], names[2]), split=split)
+    result = use.of(model, progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
     else:

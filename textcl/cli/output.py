@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ def show_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
-def show_measures(result: RetrievalResult) -> None:
-    """Print a table of measures with their intervals, and below it what the means do not tell."""
+def show_measures(result: RetrievalResult, beside: Mapping[str, RetrievalResult] = MappingProxyType({})) -> None:
+    """Print a table of measures with their intervals, each with those of other rankings below it, and notes."""
     width = max(14, *(len(name) + 2 for name in result.measures))
     print(f"{'measure':<{width}}{'mean':>8}   95 % interval")
-    for name, interval in result.measures.items():
-        print(f"{name:<{width}}{interval.mean:>8.4f}   {interval.low:.4f} to {interval.high:.4f}{_ties(result, name)}")
+    for name in result.measures:
+        for called, one in {name: result, **{f"  {other}": found for other, found in beside.items()}}.items():
+            mean = one.measures[name]
+            print(f"{called:<{width}}{mean.mean:>8.4f}   {mean.low:.4f} to {mean.high:.4f}{_ties(one, name)}")
+    if beside:
+        print("bm25: by words alone; fused: both rankings by their ranks")
     if result.judged_fraction:
         shares = ", ".join(f"{share:.3g} of the top {k}" for k, share in result.judged_fraction.items())
         print(f"judged: {shares}")
@@ -87,6 +92,11 @@ def show_comparison(comparison: Comparison, tests: int | None = None) -> None:
     print(
         f"{tests or len(comparison.measures)} tests; detectable: the true change that 80 of 100 such samples would show"
     )
+
+
+def show_words(result: RetrievalResult) -> None:
+    """Print a line of what BM25 reaches, in points of a hundred."""
+    print("BM25          " + "  ".join(f"{name} {100 * one.mean:.1f}" for name, one in result.measures.items()))
 
 
 def show_changes(comparison: Comparison) -> None:

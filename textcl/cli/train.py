@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textcl.cli.output import say, show_comparison, show_json, show_seeds
+from textcl.cli.output import say, show_comparison, show_json, show_seeds, show_words
 from textcl.progress import bar
 
 if TYPE_CHECKING:
@@ -53,10 +53,13 @@ def _show(run: Run, json: bool) -> None:
                 "steps": run.steps,
                 "kept_step": run.kept_step,
                 "measures": run.measures,
+                "bm25": None if run.words is None else run.words.to_json(),
                 "difference": comparison,
             }
         )
         return
     if run.comparison is not None:
         show_comparison(run.comparison)
+    if run.words is not None:
+        show_words(run.words)
     print(f"model: {run.model}")

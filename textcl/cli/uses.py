@@ -1,4 +1,4 @@
-"""`textcl evaluate pairs`, `probe`, `clusters`, `anomalies`, `paraphrases`, `geometry` and `grid`."""
+"""`textcl evaluate pairs`, `probe`, `clusters`, `anomalies`, `paraphrases`, `geometry`, `grid` and `mteb`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def pairs(
     json: Json = False,
 ) -> None:
     """Tell pairs that mean the same from others by their cosine."""
-    from textcl.assemble.uses import evaluate_pairs
+    from textcl.assemble.uses import pairs_use
 
     first, second, label = _names(columns, 3, "sentence1,sentence2,label")
-    result = evaluate_pairs(model, data, columns=(first, second, label), split=split, progress=bar, say=say)
+    result = pairs_use(data, columns=(first, second, label), split=split).of(model, progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
         return
@@ -58,14 +58,13 @@ def probe(
     json: Json = False,
 ) -> None:
     """Find labels by a linear classifier on embeddings."""
-    from textcl.assemble.uses import evaluate_probe
+    from textcl.assemble.uses import probe_use
     from textcl.evaluation.probe import ProbeSettings
 
     text, label = _names(columns, 2, "text,label")
     settings = ProbeSettings(repeats, test_fraction, scaling, c, seed)
-    result = evaluate_probe(
-        model, data, columns=(text, label), test_split=test_split, settings=settings, progress=bar, say=say
-    )
+    use = probe_use(data, columns=(text, label), test_split=test_split, settings=settings)
+    result = use.of(model, progress=bar, say=say)
     if result.unconverged:
         say(f"the classifier was not done in {result.unconverged} splits; a smaller --c helps")
     if result.unseen:
@@ -93,14 +92,13 @@ def clusters(
     json: Json = False,
 ) -> None:
     """Compare k-means clusters of embeddings with labels."""
-    from textcl.assemble.uses import evaluate_clusters
+    from textcl.assemble.uses import clusters_use
     from textcl.evaluation.clusters import ClustersSettings
 
     text, label = _names(columns, 2, "text,label")
     settings = ClustersSettings(count, repeats, seed)
-    result = evaluate_clusters(
-        model, data, columns=(text, label), split=split, settings=settings, progress=bar, say=say
-    )
+    use = clusters_use(data, columns=(text, label), split=split, settings=settings)
+    result = use.of(model, progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
         return
@@ -117,10 +115,10 @@ def anomalies(
     json: Json = False,
 ) -> None:
     """Find texts that do not belong by their distance to a reference set."""
-    from textcl.assemble.uses import evaluate_anomalies
+    from textcl.assemble.uses import anomalies_use
 
     text, label = _names(columns, 2, "text,label")
-    result = evaluate_anomalies(model, data, reference, columns=(text, label), k=k, progress=bar, say=say)
+    result = anomalies_use(data, reference, columns=(text, label), k=k).of(model, progress=bar, say=say)
     if json:
         show_json({"data": str(data), "reference": str(reference), "measures": result.to_json()})
         return
@@ -143,14 +141,15 @@ def paraphrases(
 ) -> None:
     """Find the most alike pairs of texts, and compare them with known ones."""
     from textcl.artifacts import check_file_target, write_whole
-    from textcl.assemble.paraphrases import evaluate_paraphrases
+    from textcl.assemble.paraphrases import paraphrases_use
     from textcl.errors import ConfigError
 
     if show < 0:
         raise ConfigError("show", show, "a number of pairs")
     if out is not None:
         check_file_target(out, field="out")
-    found = evaluate_paraphrases(model, data, column=column, duplicates=duplicates, limit=limit, progress=bar, say=say)
+    use = paraphrases_use(data, column=column, duplicates=duplicates, limit=limit)
+    found = use.of(model, progress=bar, say=say)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, "".join(f"{json_text.dumps(row, ensure_ascii=False)}\n" for row in found.rows()))
@@ -176,9 +175,9 @@ def geometry(
     json: Json = False,
 ) -> None:
     """Look at how embeddings lie: uniformity, rank, hubs, near-duplicates."""
-    from textcl.assemble.uses import evaluate_geometry
+    from textcl.assemble.uses import geometry_use
 
-    found = evaluate_geometry(model, data, column=column, partner=partner, sample=sample, progress=bar, say=say)
+    found = geometry_use(data, column=column, partner=partner, most=sample).of(model, progress=bar, say=say)
     if json:
         show_json({"data": data, "measures": found.to_json()})
         return
@@ -208,6 +207,26 @@ def grid(
         show_json({"data": data, "split": split, "cells": [cell.to_json() for cell in cells]})
     else:
         _show_grid(cells)
+
+
+def mteb(
+    model: Model,
+    tasks: Annotated[str, typer.Option(help="names, separated by commas, such as STSBenchmark,SciFact")],
+    data: Annotated[
+        Path | None, typer.Option(help="folder with copies of the hub's datasets; left out, they are downloaded")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run MTEB tasks by MTEB's own code (pip install 'textcl[mteb]')."""
+    from textcl.assemble.mteb_tasks import evaluate_mteb
+
+    scores = evaluate_mteb(model, tasks.split(","), data=data, progress=bar)
+    if json:
+        show_json({"model": model, "scores": [score.to_json() for score in scores]})
+        return
+    width = max(len(score.task) for score in scores) + 2
+    for score in scores:
+        print(f"{score.task:<{width}}{score.split:<8}{score.subset:<12}{score.measure:<20}{score.score:>8.4f}")
 
 
 def _show_grid(cells: list[GridCell]) -> None:

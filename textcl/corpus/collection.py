@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from textcl.corpus.documents import check_has_ids, read_texts
 from textcl.corpus.formats import TEXT_COLUMN, numbered_lines
 from textcl.corpus.readers import check_column, column_texts, ids, read_records
 from textcl.errors import DataError
+from textcl.randomness import permutation
 
 Qrels = dict[str, dict[str, int]]
 """Query id → document id → judged relevance; at most 0 means not relevant."""
@@ -101,6 +102,37 @@ def read_collection(
         name=folder.resolve().name,
         missing_documents=missing,
         unjudged_queries=len(all_queries) - len(judged),
+    )
+
+
+def reduced(collection: Collection, most: int | None) -> Collection:
+    """Return a collection of so many texts at most, always the same; itself where it has no more, or `most` is None.
+
+    Queries are drawn at random as long as they and their judged documents are at most half of the texts; other
+    documents fill up the rest. Fewer documents are easier to tell apart: measures are higher than on the whole.
+    """
+    if most is None or len(collection.documents) + len(collection.queries) <= most:
+        return collection
+    places = {doc_id: place for place, doc_id in enumerate(collection.doc_ids)}
+    queries: list[int] = []
+    judged: set[int] = set()
+    for query in permutation(len(collection.queries), 0, "reduced", "queries").tolist():
+        own = {places[one] for one in collection.qrels[collection.query_ids[query]] if one in places}
+        if queries and len(queries) + 1 + len(judged | own) > most // 2:
+            break
+        queries.append(query)
+        judged |= own
+    others = [row for row in permutation(len(places), 0, "reduced", "documents").tolist() if row not in judged]
+    rows = sorted([*judged, *others[: max(0, most - len(queries) - len(judged))]])
+    queries.sort()
+    query_ids = [collection.query_ids[query] for query in queries]
+    return replace(
+        collection,
+        doc_ids=[collection.doc_ids[row] for row in rows],
+        documents=[collection.documents[row] for row in rows],
+        query_ids=query_ids,
+        queries=[collection.queries[query] for query in queries],
+        qrels={query_id: collection.qrels[query_id] for query_id in query_ids},
     )
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import datasets
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from textcl.artifacts import fingerprint, read_manifest, whole_folder, write_manifest
+from textcl.artifacts import MANIFEST, fingerprint, read_manifest, whole_folder, write_manifest
 from textcl.encoder.embed import Embedded, embed_texts
 from textcl.encoder.load import fingerprint_encoder
 from textcl.errors import ArtifactError
 from textcl.progress import Progress, quiet
 
 _KIND, _VERSION, _FILE = "kept vectors", 1, "vectors.npy"
+MOST_BYTES = 20 * 2**30
 
 
 def cached_vectors(
@@ -24,6 +28,7 @@ def cached_vectors(
     *,
     prompt: str = "",
     cache: Path | None = None,
+    most_bytes: int = MOST_BYTES,
     progress: Progress = quiet,
     description: str = "encode",
 ) -> Embedded:
@@ -34,7 +39,9 @@ def cached_vectors(
         texts: N texts.
         prompt: Stands before each text.
         cache: Folder for the files, one folder below it for each (encoder, prompt, texts); None for the folder
-            `textcl/vectors` in the cache of `datasets`. Old ones are not removed.
+            `textcl/vectors` in the cache of `datasets`.
+        most_bytes: Files are removed, those first that were not asked for longest, until all are at most so large; the
+            new ones stay.
         progress: Told the number of texts done, where they are embedded now.
         description: What the progress is called.
     """
@@ -50,6 +57,7 @@ def cached_vectors(
             made = embed_texts(encoder, texts, prompt=prompt, out=vectors, progress=progress, description=description)
             vectors.flush()
             write_manifest(partial, _KIND, _VERSION, {"rows": len(texts), "cut_texts": made.cut_texts})
+        _forget(parent, folder, most_bytes)
     return _open(folder, shape)
 
 
@@ -61,4 +69,21 @@ def _open(folder: Path, shape: tuple[int, int]) -> Embedded:
         raise ArtifactError(folder / _FILE, "is damaged: NumPy cannot read it") from error
     if vectors.shape != shape:
         raise ArtifactError(folder / _FILE, f"is damaged: expected shape {shape}, got {vectors.shape}")
+    os.utime(folder / MANIFEST)  # asked for now: forgotten later than others
     return Embedded(vectors, int(manifest["cut_texts"]))
+
+
+def _forget(parent: Path, new: Path, most_bytes: int) -> None:
+    """Remove what was not asked for longest; whoever reads it now keeps what is mapped."""
+    known = []
+    for manifest in parent.glob(f"*/{MANIFEST}"):
+        with suppress(FileNotFoundError):  # another process forgets too
+            known.append((manifest.stat().st_mtime, (manifest.parent / _FILE).stat().st_size, manifest))
+    room = most_bytes - sum(size for _time, size, _manifest in known)
+    for _time, size, manifest in sorted(known):
+        if room >= 0:
+            return
+        if manifest.parent != new:
+            manifest.unlink(missing_ok=True)  # first, so that what a kill leaves counts as not there
+            shutil.rmtree(manifest.parent, ignore_errors=True)
+            room += size

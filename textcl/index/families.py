@@ -9,6 +9,7 @@ Names of parameters are FAISS's: `nprobe` cells that are visited, `efSearch` nod
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +58,9 @@ class SearchSettings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings that are set."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+_PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,25 @@ class Family:
         """Return the bytes of the float vectors of so many rows."""
         return 4 * self.dimension * rows
 
+    @property
+    def uses_vectors(self) -> bool:
+        """Whether a search visits the float vectors themselves, not just to rank again what a structure proposed."""
+        return self.is_flat or (self.is_lossless and not self.keeps_vectors)
+
     def memory_bytes(self, rows: int) -> int:
         """Return the bytes that a busy search touches: the structure, and the vectors where it scores with them."""
-        uses_vectors = self.is_flat or (self.is_lossless and not self.keeps_vectors)
-        return self.search_bytes(rows) + (self.vector_bytes(rows) if uses_vectors else 0)
+        return self.search_bytes(rows) + self._slack_bytes(rows) + (self.vector_bytes(rows) if self.uses_vectors else 0)
+
+    def _slack_bytes(self, rows: int) -> int:
+        """Return the bytes that lists of packed codes take in memory beyond their codes.
+
+        FAISS makes room for a power of two (AlignedTable.h), 1/ln 2 of what is needed in the mean over sizes; of the
+        rest, pages that hold nothing else are never touched.
+        """
+        if not self.is_packed or not self.cells:
+            return 0
+        codes = (rows / self.cells + 16) * self.code_bytes
+        return int(self.cells * min(codes * (1 / math.log(2) - 1), _PAGE_BYTES))
 
     def disk_bytes(self, rows: int) -> int:
         """Return the bytes of structure and vectors; ids and texts come on top."""

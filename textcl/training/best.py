@@ -13,13 +13,16 @@ from textcl.artifacts import read_manifest, whole_folder, write_manifest
 from textcl.errors import ConfigError
 from textcl.training.settings import ChoiceSettings
 
-LOWER_IS_BETTER = frozenset({"alignment", "uniformity", "mean_cosine", "info_nce"})
+LOWER_IS_BETTER = frozenset(
+    {"alignment", "uniformity", "mean_cosine", "info_nce"}
+    | {"hub_skew", "robin_hood", "never_near_fraction", "near_duplicate_fraction"}
+)
 
 
 def worth(measures: Mapping[str, float], by: str | None) -> float:
     """Return how good measures are, higher being better, by the one that chooses; None takes the first."""
     name = by or next(iter(measures))
-    return -measures[name] if name in LOWER_IS_BETTER else measures[name]
+    return -measures[name] if name.rpartition("/")[2] in LOWER_IS_BETTER else measures[name]
 
 
 class Best:
