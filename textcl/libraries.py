@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-_TALKING = ("sentence_transformers", "transformers", "huggingface_hub")
+_TALKING = ("sentence_transformers", "transformers", "huggingface_hub", "mteb")
 
 
 @contextlib.contextmanager

@@ -60,7 +60,8 @@ def evaluate_mteb(
         raise MissingExtraError("running MTEB tasks", "mteb") from error
     from textcl.assemble.mteb_encoder import MtebEncoder
 
-    chosen = [_task(name, data) for name in tasks]
+    with quiet_libraries():
+        chosen = [_task(name, data) for name in tasks]
     encoder = loaded(model)
     name = Path(model).name if isinstance(model, str | Path) else "encoder"
     adapter: Any = MtebEncoder(encoder, name, progress)
