@@ -305,6 +305,16 @@ def test_search_by_words_stands_beside_every_ranking(done, said, folder, tiny_mo
     assert "bm25" not in done(*words, "--no-bm25").out
 
 
+def test_texts_shared_with_training_are_said_with_their_line(done, folder, tiny_model_folder, tiny_corpus):
+    rows = [{"q": "clean", "a": "free"}, {"q": "clean", "a": tiny_corpus[2].upper()}, {"q": tiny_corpus[29], "a": "-"}]
+    write_jsonl(folder / "seen.jsonl", rows)
+    found = done("evaluate", "retrieval", tiny_model_folder, "dev", "--training", "seen.jsonl").err
+    assert "1 of 3 rows of seen.jsonl hold a text that is evaluated on, the first one on line 2" in found
+    found = done("evaluate", "sts", tiny_model_folder, "sts.tsv", "--training", "seen.jsonl", "--training", "texts.txt")
+    assert "1 of 3 rows of seen.jsonl hold a text that is evaluated on, the first one on line 2" in found.err
+    assert "20 of 60 rows of texts.txt hold a text that is evaluated on, the first one on line 1" in found.err
+
+
 def test_a_second_evaluation_embeds_nothing(said, folder, tiny_model_folder, encoded, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
     words = ["evaluate", "retrieval", tiny_model_folder, "dev"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.texts import AnyTexts, TrainingTexts
 from textcl.corpus.collection import Collection
-from textcl.corpus.leaks import count_leaks
+from textcl.corpus.leaks import leaking_rows, text_blocks
+from textcl.corpus.readers import read_records
 from textcl.encoder.layers import transformer_of
 from textcl.encoder.packing import FAMILIES, is_packable
 from textcl.progress import Say
@@ -33,16 +35,33 @@ def padding_note(encoder: SentenceTransformer) -> str | None:
     return f"{kind} runs padded, which is slower; {', '.join(FAMILIES)} run without padding"
 
 
-def leak_note(texts: Sequence[AnyTexts], collection: Collection) -> str:
-    """Return the sentence about training rows whose texts are evaluated on."""
+def evaluated_texts(collection: Collection) -> list[str]:
+    """Return the queries of a collection and the documents relevant to them."""
     relevant = {doc for judged in collection.qrels.values() for doc, gain in judged.items() if gain > 0}
     documents = dict(zip(collection.doc_ids, collection.documents, strict=True))
-    evaluated = [*collection.queries, *(documents[doc] for doc in relevant if doc in documents)]
-    leaks = count_leaks((block.columns for one in texts for block in one.blocks()), evaluated)
+    return [*collection.queries, *(documents[doc] for doc in relevant if doc in documents)]
+
+
+def leak_note(texts: Sequence[AnyTexts], collection: Collection) -> str:
+    """Return the sentence about training rows whose texts are evaluated on."""
+    leaks = leaking_rows((block.columns for one in texts for block in one.blocks()), evaluated_texts(collection))
     return (
-        f"{leaks} of {sum(map(len, texts))} training rows hold a text that is evaluated on "
+        f"{len(leaks)} of {sum(map(len, texts))} training rows hold a text that is evaluated on "
         "(queries and their relevant documents)"
     )
+
+
+def training_note(training: str | Path, evaluated: Iterable[str]) -> str:
+    """Return the sentence about the rows of a file of training data that hold a text that is evaluated on.
+
+    Args:
+        training: A file with a text or a pair a row, as `read_records` takes it; all its columns of texts count.
+        evaluated: What is evaluated on.
+    """
+    records = read_records(training)
+    rows = leaking_rows(text_blocks(records), evaluated)
+    first = f", the first one on line {records.lines[rows[0]]}" if rows else ""
+    return f"{len(rows)} of {len(records)} rows of {training} hold a text that is evaluated on{first}"
 
 
 def tell(

@@ -15,6 +15,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from textcl.assemble.labelled import drawn, named, read_graded_pairs, read_labelled_pairs, read_labelled_texts
+from textcl.assemble.notes import training_note
 from textcl.assemble.once import embed_sides
 from textcl.corpus.documents import read_texts
 from textcl.corpus.readers import Records, check_column, column_texts, read_records
@@ -53,11 +54,19 @@ class Use(Generic[R]):
     records: Records | None = None
     notes: tuple[str, ...] = ()
 
-    def of(self, model: Model, *, progress: Progress = quiet, say: Say = silent) -> R:
+    def of(
+        self,
+        model: Model,
+        *,
+        training: Sequence[str | Path] = (),
+        progress: Progress = quiet,
+        say: Say = silent,
+    ) -> R:
         """Return how a model does.
 
         Args:
             model: A model's folder or name, or a loaded encoder.
+            training: Files that it was trained on; what they share with the texts judged by is said.
             progress: Told of texts encoded and of what the scoring does.
             say: Told the notes, and how many texts were cut at the encoder's limit.
 
@@ -66,6 +75,8 @@ class Use(Generic[R]):
         """
         for note in self.notes:
             say(note)
+        for file in training:
+            say(training_note(file, [text for side in self.sides for text in side]))
         embedded = embed_sides(loaded(model), self.sides, progress=progress, say=say)
         if self.records is None:
             return self.score(embedded, progress)

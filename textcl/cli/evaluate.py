@@ -64,12 +64,14 @@ def retrieval(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="keep embeddings, so that a model encodes a collection once")
     ] = True,
+    training: uses.Training = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Rank a judged collection and score the ranking."""
     from textcl.assemble.baselines import evaluate_words
     from textcl.assemble.comparing import check_not_worse, compare_with_baseline, read_baseline
     from textcl.assemble.evaluating import evaluate_retrieval, model_or_index
+    from textcl.assemble.notes import evaluated_texts, training_note
     from textcl.assemble.slicing import query_labels
     from textcl.corpus.collection import read_collection
     from textcl.evaluation.slices import slice_result
@@ -80,6 +82,8 @@ def retrieval(
     labels = query_labels(judged, collection, _names(slices))
     before = None if baseline is None else read_baseline(baseline, judged.qrels, say)
     asked = list(dict.fromkeys([*measures.split(","), *gate]))
+    for file in training or ():
+        say(training_note(file, evaluated_texts(judged)))
     opened = model_or_index(model, max_tokens)
     result = evaluate_retrieval(opened, judged, measures=asked, keep=keep, progress=bar, say=say)
     beside = evaluate_words(result.run, judged, asked, progress=bar) if words else {}
@@ -162,6 +166,7 @@ def sts(
     data: Annotated[Path, typer.Argument(help="file with a graded pair of texts a row")],
     columns: Annotated[str, typer.Option(help="the two texts and the grade")] = "sentence1,sentence2,score",
     split: Annotated[str | None, typer.Option(help="only rows whose column `split` has this value")] = None,
+    training: uses.Training = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Correlate cosine similarities with graded ones."""
@@ -172,7 +177,7 @@ def sts(
     if len(names) != 3:
         raise ConfigError("columns", columns, "three names separated by commas, such as sentence1,sentence2,score")
     use = sts_use(data, columns=(names[0], names[1], names[2]), split=split)
-    result = use.of(model, progress=bar, say=say)
+    result = use.of(model, training=training or (), progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
     else:

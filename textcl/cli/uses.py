@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from textcl.evaluation.grid import GridCell
 
 Model = Annotated[str, typer.Argument(help="folder or name of the encoder")]
+Training = Annotated[
+    list[Path] | None,
+    typer.Option("--training", help="file the encoder was trained on: say what is shared; repeatable"),
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Split = Annotated[str | None, typer.Option(help="only rows whose column `split` has this value")]
 TextColumn = Annotated[str | None, typer.Option(help="column of the texts; left out, text or the only one")]
@@ -27,13 +31,16 @@ def pairs(
     data: Annotated[Path, typer.Argument(help="file with a pair of texts and a label of 0 or 1 a row")],
     columns: Annotated[str, typer.Option(help="the two texts and the label")] = "sentence1,sentence2,label",
     split: Split = None,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Tell pairs that mean the same from others by their cosine."""
     from textcl.assemble.uses import pairs_use
 
     first, second, label = _names(columns, 3, "sentence1,sentence2,label")
-    result = pairs_use(data, columns=(first, second, label), split=split).of(model, progress=bar, say=say)
+    result = pairs_use(data, columns=(first, second, label), split=split).of(
+        model, training=training or (), progress=bar, say=say
+    )
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
         return
@@ -55,6 +62,7 @@ def probe(
     scaling: Annotated[str, typer.Option(help="standard (each dimension) or unit (length)")] = "standard",
     c: Annotated[float, typer.Option("--c", help="inverse of the strength of the penalty")] = 1.0,
     seed: Annotated[int, typer.Option(help="of splits and intervals")] = 0,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Find labels by a linear classifier on embeddings."""
@@ -64,7 +72,7 @@ def probe(
     text, label = _names(columns, 2, "text,label")
     settings = ProbeSettings(repeats, test_fraction, scaling, c, seed)
     use = probe_use(data, columns=(text, label), test_split=test_split, settings=settings)
-    result = use.of(model, progress=bar, say=say)
+    result = use.of(model, training=training or (), progress=bar, say=say)
     if result.unconverged:
         say(f"the classifier was not done in {result.unconverged} splits; a smaller --c helps")
     if result.unseen:
@@ -89,6 +97,7 @@ def clusters(
     count: Annotated[int | None, typer.Option("--clusters", help="left out, as many as there are labels")] = None,
     repeats: Annotated[int, typer.Option(help="random starts")] = 10,
     seed: Annotated[int, typer.Option(help="of the starts")] = 0,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Compare k-means clusters of embeddings with labels."""
@@ -98,7 +107,7 @@ def clusters(
     text, label = _names(columns, 2, "text,label")
     settings = ClustersSettings(count, repeats, seed)
     use = clusters_use(data, columns=(text, label), split=split, settings=settings)
-    result = use.of(model, progress=bar, say=say)
+    result = use.of(model, training=training or (), progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})
         return
@@ -112,13 +121,16 @@ def anomalies(
     reference: Annotated[Path, typer.Option(help="file of texts that belong, or BEIR folder")],
     columns: TextLabel = "text,label",
     k: Annotated[int, typer.Option("-k", help="neighbours whose distance counts")] = 5,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Find texts that do not belong by their distance to a reference set."""
     from textcl.assemble.uses import anomalies_use
 
     text, label = _names(columns, 2, "text,label")
-    result = anomalies_use(data, reference, columns=(text, label), k=k).of(model, progress=bar, say=say)
+    result = anomalies_use(data, reference, columns=(text, label), k=k).of(
+        model, training=training or (), progress=bar, say=say
+    )
     if json:
         show_json({"data": str(data), "reference": str(reference), "measures": result.to_json()})
         return
@@ -137,6 +149,7 @@ def paraphrases(
     limit: Annotated[int, typer.Option(help="the most pairs")] = 10_000,
     out: Annotated[Path | None, typer.Option(help="write all pairs to this jsonl file")] = None,
     show: Annotated[int, typer.Option(help="pairs to print")] = 10,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Find the most alike pairs of texts, and compare them with known ones."""
@@ -149,7 +162,7 @@ def paraphrases(
     if out is not None:
         check_file_target(out, field="out")
     use = paraphrases_use(data, column=column, duplicates=duplicates, limit=limit)
-    found = use.of(model, progress=bar, say=say)
+    found = use.of(model, training=training or (), progress=bar, say=say)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, "".join(f"{json_text.dumps(row, ensure_ascii=False)}\n" for row in found.rows()))
@@ -172,12 +185,15 @@ def geometry(
     column: TextColumn = None,
     partner: Annotated[str | None, typer.Option(help="column of texts that mean the same, for alignment")] = None,
     sample: Annotated[int, typer.Option(help="the most texts, drawn at random")] = 10_000,
+    training: Training = None,
     json: Json = False,
 ) -> None:
     """Look at how embeddings lie: uniformity, rank, hubs, near-duplicates."""
     from textcl.assemble.uses import geometry_use
 
-    found = geometry_use(data, column=column, partner=partner, most=sample).of(model, progress=bar, say=say)
+    found = geometry_use(data, column=column, partner=partner, most=sample).of(
+        model, training=training or (), progress=bar, say=say
+    )
     if json:
         show_json({"data": data, "measures": found.to_json()})
         return
