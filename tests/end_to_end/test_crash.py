@@ -20,7 +20,7 @@ from tests.index.vectors import ENCODER, unit
 from textcl.errors import ArtifactError
 from textcl.index.build import build_index
 from textcl.index.search import neighbours
-from textcl.index.shards import Documents
+from textcl.index.shard_files import Documents
 from textcl.index.store import open_index
 from textcl.index.update import add, compact, delete
 

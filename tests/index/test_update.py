@@ -19,7 +19,7 @@ from textcl.index.families import SearchSettings
 from textcl.index.generations import commit, writing
 from textcl.index.join import join
 from textcl.index.search import neighbours, search
-from textcl.index.shards import Documents
+from textcl.index.shard_files import Documents
 from textcl.index.store import open_index
 from textcl.index.update import add, compact, delete
 

@@ -25,7 +25,7 @@ from textcl.index import update
 from textcl.index.build import build_index as write_index
 from textcl.index.grow import check_enough
 from textcl.index.plan import plan_index
-from textcl.index.shards import Documents
+from textcl.index.shard_files import Documents
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.unfinished import check_resumable, is_waiting
 

@@ -22,7 +22,14 @@ from textcl.errors import ConfigError
 from textcl.index.checks import check_documents, check_encoder_facts, check_vectors
 from textcl.index.families import Family, default_settings, family_of
 from textcl.index.grow import check_enough, chunks, fill, train, write_faiss
-from textcl.index.shards import SEARCH_FILE, VECTORS_FILE, Documents, write_documents, write_structure, write_vectors
+from textcl.index.shard_files import (
+    SEARCH_FILE,
+    VECTORS_FILE,
+    Documents,
+    write_documents,
+    write_structure,
+    write_vectors,
+)
 from textcl.index.store import (
     FORMAT_VERSION,
     KIND,

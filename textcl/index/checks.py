@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError, ShapeError
 from textcl.index.grow import CHUNK_ROWS, chunks
-from textcl.index.shards import Documents
+from textcl.index.shard_files import Documents
 from textcl.index.store import ENCODER_FACTS, UNIT_TOLERANCE, lengths_of
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from textcl.artifacts import MANIFEST, read_manifest
 from textcl.errors import ArtifactError, ConfigError, ShapeError
 from textcl.index.families import Family, SearchSettings, family_of
-from textcl.index.shards import Shard, in_words
+from textcl.index.shard_files import in_words
+from textcl.index.shards import Shard
 
 KIND = "index"
 FORMAT_VERSION = 2

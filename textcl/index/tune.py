@@ -1,8 +1,6 @@
 """Queries and a recall target → the fastest search settings that reach it, checked on other queries.
 
-Recall at k of a query is the share of its exact k best documents that are found; a document that scores as much as the
-k-th counts as found, whichever of them it is. Half of the queries choose, the other half say what was achieved, with a
-95 % bootstrap interval over queries (Efron 1979).
+Half of the queries choose, the other half say what was achieved, with a 95 % interval.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import faiss
@@ -20,17 +18,16 @@ from numpy.typing import NDArray
 from textcl.errors import ConfigError, DataError
 from textcl.index.exact import exact_neighbours
 from textcl.index.families import SearchSettings
+from textcl.index.recall import Asked, answered, recall_interval
 from textcl.index.search import documents_among, neighbours, neighbours_among
 from textcl.index.store import Index, check_width, lengths_of
 from textcl.progress import Progress, quiet
-from textcl.randomness import key_of, permutation
+from textcl.randomness import permutation
 
 FEWEST_QUERIES = 20
 _WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _DEPTHS = (1, 2, 4, 8, 16, 32)  # of re-ranking
 _SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of rows that a filter allows
-_RESAMPLES = 1000
-_TOLERANCE = 1e-6  # between a sum in float32 and one in float64, of vectors of length 1
 _SINGLE = 100  # queries asked one at a time
 _MOST_QUERIES = 10_000
 _CHOOSING = 99.0  # level of the interval whose lower end chooses
@@ -92,43 +89,6 @@ class Tuned:
         }
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Queries with their exact answers.
-
-    Args:
-        queries: (Q, D).
-        bounds: (Q,) the score of the k-th best document.
-        at: k.
-        own: (Q,) the document that a query was made from, which does not count; None without.
-        index: Tells documents apart.
-    """
-
-    queries: NDArray[np.float32]
-    bounds: NDArray[np.float32]
-    at: int
-    own: NDArray[np.int64] | None
-    index: Index
-
-    def recall(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the recall of each query, (Q,)."""
-        good = scores >= self.bounds[:, None] - _TOLERANCE
-        if self.own is not None:
-            good &= _documents(self.index, rows) != self.own[:, None]
-        shares: NDArray[np.float64] = np.minimum(good.sum(axis=1), self.at) / self.at
-        return shares
-
-    def part(self, places: NDArray[np.int64]) -> _Asked:
-        """Return some of the queries."""
-        own = None if self.own is None else self.own[places]
-        return replace(self, queries=self.queries[places], bounds=self.bounds[places], own=own)
-
-    @property
-    def fetched(self) -> int:
-        """How many hits a query asks for: one more where it must pass over itself."""
-        return self.at + (self.own is not None)
-
-
 def tune(
     index: Index,
     queries: NDArray[np.float32],
@@ -168,7 +128,7 @@ def tune(
     at = min(at, index.documents - (own is not None))
     if at < 1:
         raise DataError("one document cannot be asked for others; give queries")
-    asked = _answered(index, queries, at, own)
+    asked = answered(index, queries, at, own)
     order = permutation(len(queries), "tuning queries", seed)
     choosing, checking = asked.part(order[: len(order) // 2]), asked.part(order[len(order) // 2 :])
     exact = _point(index, choosing, None, seed)
@@ -179,7 +139,7 @@ def tune(
             settings, points = _chosen(index, choosing, recall, seed, advance)
         curve += points
     found = _recall_of(index, checking, None if index.family.is_flat else settings)
-    low, high = _interval(found, seed)
+    low, high = recall_interval(found, seed)
     promise = {
         "recall": recall, "at": at, "queries": kind, "chosen_on": len(choosing.queries), "checked_on": len(found),
         "measured": float(found.mean()), "low": low, "high": high, "kept": bool(low >= recall),
@@ -189,25 +149,9 @@ def tune(
     return Tuned(settings, curve, share, promise)
 
 
-def _answered(index: Index, queries: NDArray[np.float32], at: int, own: NDArray[np.int64] | None) -> _Asked:
-    queries = np.ascontiguousarray(queries, dtype=np.float32)
-    rows, scores = neighbours(index, queries, at + (own is not None), exact=True)
-    if own is None:
-        return _Asked(queries, scores[:, -1], at, None, index)
-    own = index.documents_of(own)
-    before = (_documents(index, rows) == own[:, None])[:, :at].any(
-        axis=1
-    )  # a query that did not find itself loses its last
-    return _Asked(queries, np.where(before, scores[:, at], scores[:, at - 1]), at, own, index)
-
-
-def _documents(index: Index, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return index.documents_of(rows.reshape(-1)).reshape(rows.shape)
-
-
 def _chosen(
     index: Index,
-    asked: _Asked,
+    asked: Asked,
     recall: float,
     seed: int,
     advance: Any,  # noqa: ANN401
@@ -219,7 +163,7 @@ def _chosen(
         for settings in line:
             found = _recall_of(index, asked, settings)
             # Surer than the promise: what is just above the line would be below it half of the time.
-            low, _ = _interval(found, seed, _CHOOSING)
+            low, _ = recall_interval(found, seed, _CHOOSING)
             tried[settings] = (float(found.mean()), low, _seconds(index, asked, settings))
             advance(1)
             if tried[settings][1] >= recall or tried[settings][0] >= 1:
@@ -268,7 +212,7 @@ def _is_hopeless(
     return place >= 3 and tried[now][0] < recall and tried[now][0] - tried[line[place - 3]][0] < 1e-3
 
 
-def _recall_of(index: Index, asked: _Asked, settings: SearchSettings | None) -> NDArray[np.float64]:
+def _recall_of(index: Index, asked: Asked, settings: SearchSettings | None) -> NDArray[np.float64]:
     rows, scores = _search(index, asked.queries, asked.fetched, settings)
     return asked.recall(rows, scores)
 
@@ -279,7 +223,7 @@ def _search(
     return neighbours(index, queries, k, settings=settings, exact=settings is None)
 
 
-def _seconds(index: Index, asked: _Asked, settings: SearchSettings | None) -> float:
+def _seconds(index: Index, asked: Asked, settings: SearchSettings | None) -> float:
     """Return the median time of the batch."""
     taken = []
     for _ in range(_REPEATS):
@@ -289,9 +233,9 @@ def _seconds(index: Index, asked: _Asked, settings: SearchSettings | None) -> fl
     return float(np.median(taken))
 
 
-def _point(index: Index, asked: _Asked, settings: SearchSettings | None, seed: int) -> Point:
+def _point(index: Index, asked: Asked, settings: SearchSettings | None, seed: int) -> Point:
     found = _recall_of(index, asked, settings)
-    low, high = _interval(found, seed)
+    low, high = recall_interval(found, seed)
     single = []
     for query in asked.queries[:_SINGLE]:
         started = time.perf_counter()
@@ -301,15 +245,7 @@ def _point(index: Index, asked: _Asked, settings: SearchSettings | None, seed: i
     return Point(settings, float(found.mean()), low, high, rate, *np.percentile(single, [50, 95]).tolist())
 
 
-def _interval(values: NDArray[np.float64], seed: int, level: float = 95.0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean."""
-    key = key_of("tuning interval", seed)
-    draws = np.random.Generator(np.random.Philox(key=key)).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [50 - level / 2, 50 + level / 2])
-    return float(low), float(high)
-
-
-def _filter_share(index: Index, asked: _Asked, settings: SearchSettings, recall: float, seed: int) -> float:
+def _filter_share(index: Index, asked: Asked, settings: SearchSettings, recall: float, seed: int) -> float:
     """Return the least share of allowed rows, drawn at random, under which the structure reaches the target."""
     reached = 1.0
     lengths = lengths_of(asked.queries)
@@ -324,7 +260,7 @@ def _filter_share(index: Index, asked: _Asked, settings: SearchSettings, recall:
             break
         bounds = exact_neighbours(index, asked.queries, lengths, k, masks)[1][:, -1]
         rows, scores = neighbours_among(index, asked.queries, k, masks, settings)
-        found = _Asked(asked.queries, bounds, k, None, index).recall(rows, scores).mean()
+        found = Asked(asked.queries, bounds, k, None, index).recall(rows, scores).mean()
         if found < recall:
             break
         reached = share

@@ -22,16 +22,15 @@ from textcl.index.build import counted, new_name, shard_facts
 from textcl.index.checks import check_documents, check_vectors
 from textcl.index.generations import commit, writing
 from textcl.index.grow import CHUNK_ROWS, chunks, fill, train, write_faiss
-from textcl.index.shards import (
+from textcl.index.shard_files import (
     SEARCH_FILE,
     VECTORS_FILE,
     Documents,
-    Shard,
-    load_structure,
     write_documents,
     write_structure,
     write_vectors,
 )
+from textcl.index.shards import Shard, load_structure
 from textcl.index.store import SHARDS, Index
 from textcl.progress import Progress, quiet
 
