@@ -4,7 +4,7 @@
 
 `textcl encode` of the first four words of every sentence of wiki-sentences, in a process of its own, in fp32: by how
 much its anonymous memory (RssAnon, read twenty times a second) grows at most over that of the loaded model once it has
-embedded a batch. The result that is kept is of eight words in int8, from when this was a part of `encode_throughput`.
+embedded a batch.
 """
 
 from __future__ import annotations

@@ -332,7 +332,34 @@ def test_the_speed_of_encoding_is_the_measured_one():
 def test_the_memory_of_many_texts_is_the_measured_one():
     memory = result("encode_memory")["memory"]
     assert memory["texts"] == 500_000
+    assert memory["above_loaded_mib"] * 2**20 <= 300e6
     assert f"500,000 short texts takes {memory['above_loaded_mib']:.0f} MiB of anonymous memory" in README
+
+
+def test_the_speed_of_search_is_the_measured_one():
+    measured = result("index_100000")
+    found = {}
+    for row in measured["search"]:
+        found.setdefault(row["name"], {})[row["target"]] = row
+    exact = found.pop("exact")[1.0]
+    assert f"exact search answers {exact['queries_per_second']['median']:,.0f}." in README
+    for name, rows in found.items():
+        cells = [f"{row['queries_per_second']['median']:,.0f} ({row['recall']:.3f})" for row in rows.values()]
+        assert f"| {name} | {' | '.join(cells)} |" in README
+    ours = found.pop("textcl")
+    for target, row in ours.items():
+        promise = measured["promises"][str(target)]
+        assert row["recall"] >= target
+        assert promise["kept"]
+        best = max(others[target]["queries_per_second"]["median"] for others in found.values())
+        assert row["queries_per_second"]["median"] >= best
+    bulk, size = measured["bulk"], measured["bytes"]
+    assert all(one["median"] <= 1.05 for one in bulk.values())
+    shares = [size[where] / size[f"predicted_{where}"] for where in ("disk", "memory")]
+    assert all(0.95 <= share <= 1.05 for share in shares)
+    assert f"Adding takes {bulk['add']['median']:.2f} and searching" in README
+    assert f"{bulk['search']['median']:.2f} times as long as the same FAISS calls by hand" in README
+    assert f"{100 * shares[0]:.1f} % are on disk and {100 * shares[1]:.1f} % in memory" in README
 
 
 def test_packed_and_padded_training_are_one_curve():
