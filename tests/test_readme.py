@@ -15,7 +15,9 @@ from statistics import mean, stdev
 
 import pytest
 
+from tests.small_data import write_lines
 from tests.views.test_apertium import installed
+from textcl.cli.app import run as run_here
 from textcl.index.store import open_index
 from textcl.recipe.methods import METHODS
 from textcl.recipe.views import TAGGED_MODELS
@@ -88,6 +90,34 @@ def test_the_commands_of_the_readme_run_one_after_the_other(folder):
     assert (folder / "report.html").stat().st_size > 1_000_000
     with open_index(folder / "fast.index") as index:
         assert (index.documents, index.manifest["factory"], len(index.shards)) == (29, "HNSW32", 1)
+
+
+def test_the_commands_of_evaluation_run_as_they_stand(folder, monkeypatch, tiny_model_folder, tiny_corpus):
+    monkeypatch.chdir(folder)
+    for name in ("before", "after", "a0", "a1", "b0", "b1"):
+        ranked = [f"q{i} Q0 {i if name[0] in 'ba' else 9} 1 {1 + i} x\n" for i in range(6)]
+        (folder / f"{name}.trec").write_text("".join(ranked))
+    (folder / "test.tsv").write_bytes((folder / "collection" / "qrels" / "test.tsv").read_bytes())
+    write_jsonl(
+        folder / "pairs.jsonl",
+        [{"sentence1": "a b", "sentence2": one[:9], "label": i % 2} for i, one in enumerate(tiny_corpus)],
+    )
+    rows = [f"{one}\t{i % 2}\t{'test' if i % 3 == 0 else 'train'}" for i, one in enumerate(tiny_corpus)]
+    write_lines(folder / "labelled.tsv", ["text\tlabel\tsplit", *rows])
+    write_lines(folder / "normal.txt", tiny_corpus)
+    write_lines(folder / "texts.txt", tiny_corpus)
+    write_jsonl(folder / "texts.jsonl", [{"_id": str(i), "text": one} for i, one in enumerate(tiny_corpus)])
+    write_lines(folder / "known.csv", ["id1,id2", "0,1"])
+    found = commands("## Is it better?", "Below each measure")
+    assert len(found) == 12
+    for command in found:
+        if command[2] != "mteb":  # needs copies of its datasets, as tests/cli/test_mteb.py makes them
+            words = [
+                str(tiny_model_folder) if word == "MODEL" else word.replace("384,128", "32,8") for word in command[1:]
+            ]
+            assert run_here(words) == 0, command
+    assert (folder / "mined.jsonl").exists()
+    assert (folder / "queries.jsonl").exists()
 
 
 @pytest.mark.slow

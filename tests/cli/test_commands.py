@@ -315,6 +315,17 @@ def test_texts_shared_with_training_are_said_with_their_line(done, folder, tiny_
     assert "20 of 60 rows of texts.txt hold a text that is evaluated on, the first one on line 1" in found.err
 
 
+def test_ids_that_a_run_file_cannot_hold_are_refused_before_anything_is_encoded(
+    textcl, folder, tiny_model_folder, encoded
+):
+    corpus = folder / "dev" / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace('"_id": "d20"', '"_id": "d 20"'))
+    answer = textcl("evaluate", "retrieval", tiny_model_folder, "dev", "--run", "made.trec")
+    assert answer.code == 2
+    assert answer.faults == ["made.trec: document id 'd 20' is empty or has white space; a run file cannot hold it"]
+    assert encoded == []
+
+
 def test_a_second_evaluation_embeds_nothing(said, folder, tiny_model_folder, encoded, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
     words = ["evaluate", "retrieval", tiny_model_folder, "dev"]

@@ -55,6 +55,15 @@ def test_scores_are_those_of_our_own_evaluations(textcl, data, tiny_model_folder
     assert [line.split()[0] for line in shown] == ["STSBenchmark", "SciFact"]
 
 
+def test_a_copy_without_the_split_is_said(textcl, data, tiny_model_folder):
+    (data / "hub" / "mteb" / "stsbenchmark-sts" / "test.jsonl").rename(data / "hub" / "mteb" / "stsbenchmark-sts" / "x")
+    answer = textcl("evaluate", "mteb", tiny_model_folder, "--tasks", "STSBenchmark", "--data", "hub")
+    (fault,) = answer.faults
+    assert answer.code == 2
+    assert fault.startswith("STSBenchmark: cannot be run (")
+    assert fault.endswith("compare the copies in hub with the hub's datasets")
+
+
 @pytest.mark.parametrize(
     ("tasks", "fault"),
     [

@@ -15,7 +15,7 @@ from textcl.artifacts import write_manifest
 from textcl.assemble.reporting import report
 from textcl.assemble.reporting_files import read_run_folder
 from textcl.assemble.reporting_rankings import score_rankings
-from textcl.assemble.reporting_vectors import draw_sample, principal
+from textcl.assemble.reporting_vectors import draw_sample, neighbourly, principal
 from textcl.assemble.training import train
 from textcl.cli.app import run as run_command
 from textcl.corpus.collection import read_collection
@@ -81,6 +81,30 @@ def test_two_runs_stand_side_by_side_and_the_file_is_the_same_each_time(trained,
     assert [trace["name"] for trace in drawn["loss"]["data"]] == ["one", "two"]
     assert [len(trace["x"]) for trace in drawn["loss"]["data"]] == [3, 5]
     assert "training.max_steps" in (tmp_path / "first.html").read_text().split("<caption>Settings that differ")[1]
+
+
+def test_the_map_is_made_by_umap_or_by_principal_components(trained, tmp_path):
+    pages = {}
+    for by in ("umap", "pca", None):
+        report([trained / "one"], out=tmp_path / f"{by}.html", sample=20, by=by)
+        pages[by] = (tmp_path / f"{by}.html").read_text()
+    assert "two dimensions of UMAP" in pages["umap"]
+    assert "first two principal components" in pages["pca"]
+    assert pages[None] == pages["umap"]  # it is installed here
+    words = ["report", str(trained / "one"), "--out", str(tmp_path / "x.html"), "--map", "tsne"]
+    assert run_command(words) == 2
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_umap_keeps_groups_apart_and_is_the_same_each_time():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.eye(3, 16), 20, axis=0) + 0.05 * rng.normal(size=(60, 16))
+    points = neighbourly(rows)
+    assert points.shape == (60, 2)
+    middles = points.reshape(3, 20, 2).mean(axis=1)
+    inside = np.linalg.norm(points.reshape(3, 20, 2) - middles[:, None], axis=2).max()
+    assert min(np.linalg.norm(middles[one] - middles[other]) for one, other in ((0, 1), (0, 2), (1, 2))) > 2 * inside
+    np.testing.assert_array_equal(neighbourly(rows), points)
 
 
 def test_bm25_and_an_index_are_shown_where_they_are(runs, tmp_path):

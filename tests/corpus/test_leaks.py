@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textcl.corpus.leaks import leaking_rows
+from textcl.corpus.leaks import leaking_rows, text_blocks
+from textcl.corpus.readers import read_records
+from textcl.errors import DataError
 
 
 def count_leaks(training, evaluated):
@@ -45,3 +49,19 @@ def test_the_count_equals_loops(training, evaluated):
     for text in training:
         expected += " ".join(text.lower().split()) in plain
     assert count_leaks([[training]], evaluated) == expected
+
+
+def test_an_empty_text_is_no_leak():
+    assert count_leaks([[["a", "", " "]]], ["q", "", "  "]) == 0
+
+
+def test_a_file_without_texts_is_refused(tmp_path):
+    (tmp_path / "numbers.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(DataError, match="has no column of texts"):
+        list(text_blocks(read_records(tmp_path / "numbers.jsonl")))
+
+
+def test_texts_of_both_of_arrows_kinds_count(tmp_path):
+    table = pa.table({"one": pa.array(["x", "y"], pa.large_string()), "two": pa.array(["p", None], pa.string())})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert list(text_blocks(read_records(tmp_path / "t.parquet"))) == [[["x", "y"], ["p", ""]]]

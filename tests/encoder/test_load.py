@@ -276,3 +276,15 @@ def test_weights_are_float32_whatever_the_file_has(tiny_model_folder, tmp_path):
     load_encoder(tiny_model_folder).bfloat16().save_pretrained(str(tmp_path))
     encoder = load_encoder(tmp_path)
     assert {one.dtype for one in encoder.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [("num_attention_heads", 1, False), ("hidden_act", "relu", False), ("hidden_dropout_prob", 0.3, True)],
+)
+def test_the_fingerprint_tells_what_weights_do_not(tmp_path, tiny_model_folder, key, value, same):
+    shutil.copytree(tiny_model_folder, tmp_path / "copy")
+    path = next((tmp_path / "copy").rglob("config.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    one, other = (fingerprint_encoder(load_encoder(folder)) for folder in (tiny_model_folder, tmp_path / "copy"))
+    assert (one == other) == same

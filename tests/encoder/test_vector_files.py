@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -111,3 +112,36 @@ def test_what_was_not_asked_for_longest_is_removed_where_there_is_no_room(tmp_pa
     expected = embed_texts(tiny_encoder, tiny_corpus[:6]).vectors
     np.testing.assert_array_equal(alone.vectors, expected)
     np.testing.assert_allclose(kept.vectors, expected[:5], atol=1e-6)  # mapped still, though removed
+
+
+def test_what_a_kill_left_of_a_removal_is_made_again(tmp_path, tiny_encoder, tiny_corpus, encoded):
+    cached_vectors(tiny_encoder, tiny_corpus[:3], cache=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / "manifest.json").unlink()
+    kept = cached_vectors(tiny_encoder, tiny_corpus[:3], cache=tmp_path)
+    assert encoded == [3, 3]
+    np.testing.assert_array_equal(kept.vectors, embed_texts(tiny_encoder, tiny_corpus[:3]).vectors)
+    cached_vectors(tiny_encoder, tiny_corpus[:3], cache=tmp_path)
+    assert encoded == [3, 3]
+
+
+def test_what_another_process_writes_now_stays_and_what_is_older_than_a_day_goes(tmp_path, tiny_encoder, tiny_corpus):
+    for name, when in ((".x.partial-1", None), (".y.gone-2", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+        (tmp_path / name / "vectors.npy").write_bytes(bytes(5000))
+        if when is not None:
+            os.utime(tmp_path / name, (when, when))
+    cached_vectors(tiny_encoder, tiny_corpus[:3], cache=tmp_path, most_bytes=1)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".x.partial-1"}
+
+
+def test_a_disk_without_room_says_so_before_anything_is_mapped(tmp_path, tiny_encoder, tiny_corpus):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            cached_vectors(tiny_encoder, tiny_corpus[:5], cache=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]

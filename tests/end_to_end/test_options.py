@@ -200,6 +200,11 @@ def test_lora_and_shares_go_together(work):
         ("{collection: dev, measures: [ndgc@10]}", "development.measures"),
         ("{sts: graded.tsv, by: gap, interpolate: [0.5]}", "development: by chooses the share too, so with"),
         ("{sts: none.tsv}", "none.tsv: no such file"),
+        (
+            "{geometry: {data: texts.txt}, by: geometry/alignment}",
+            "development.by: expected one of geometry/uniformity,",
+        ),
+        ("{anomalies: {data: graded.tsv, reference: texts.txt}}", "graded.tsv: no column"),
         ("{}", "development: needs a collection, an sts file, one of pairs, probe, clusters, anomalies"),
         ("{by: uniformity, interpolate: [0.5]}", "development: interpolate needs a collection, an sts file"),
         ("{sts: graded.tsv, interpolate: [2]}", "development: interpolate: expected shares in [0, 1]"),

@@ -68,3 +68,8 @@ def test_an_id_that_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp
 def test_a_tag_with_white_space_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"^tag: expected a word without white space, got 'my run'"):
         write_run(tmp_path / "r.trec", {"q": [("d", 1.0)]}, tag="my run")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_query(tmp_path):
+    (tmp_path / "a.trec").write_text("\ufeffq1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\n", encoding="utf-8")
+    assert read_run(tmp_path / "a.trec") == {"q1": [("a", 2.0), ("b", 1.0)]}

@@ -92,3 +92,10 @@ def test_a_field_of_too_many_values_is_refused():
 def test_numbers_are_shown_short():
     labels = by_field({str(place): value for place, value in enumerate(np.linspace(0, 1, 12))}, "share")
     assert next(iter(labels.values())) == "0 to 0.272727"
+
+
+def test_thirds_of_large_numbers_have_names_of_their_own():
+    found = by_field({f"q{i}": 1_700_000_000 + i for i in range(30)}, "time")
+    assert list(dict.fromkeys(found.values())) == [
+        "1700000000 to 1700000009", "1700000010 to 1700000019", "1700000020 to 1700000029"
+    ]  # fmt: skip

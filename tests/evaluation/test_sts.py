@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import oracles
 from textcl.errors import DataError, ShapeError
 from textcl.evaluation.sts import resampled_ranks, score_sts
+from textcl.evaluation.vectors import pair_cosines
 
 
 def pairs(seed, count):
@@ -97,3 +99,13 @@ def test_ranks_of_a_resample_are_those_of_its_items_repeated(rows):
     expected = oracles.ranks([group for group, _place in repeated])
     found = resampled_ranks(groups, counts.astype(np.float64))
     assert [found[place] for _group, place in repeated] == expected
+
+
+def test_pairs_of_equal_vectors_tie_whatever_their_rounding():
+    rows = np.random.default_rng(0).normal(size=(50, 96)).astype(np.float32)
+    other = rows.copy()
+    other[:10] = np.random.default_rng(1).normal(size=(10, 96))
+    gold = np.r_[np.zeros(10), np.arange(40)]
+    cosines = [*pair_cosines(rows[:10], other[:10]).tolist(), *[1.0] * 40]
+    expected = scipy.stats.spearmanr(cosines, gold).statistic
+    assert score_sts(rows, other, gold).spearman == pytest.approx(expected)

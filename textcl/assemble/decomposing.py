@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textcl.assemble.evaluating import rank_by_index
 from textcl.assemble.searching import Searcher
 from textcl.corpus.collection import Collection
+from textcl.encoder.vector_files import new_vectors
 from textcl.errors import ConfigError
 from textcl.evaluation.decompose import Decomposition, decompose_loss
 from textcl.evaluation.exact import top_documents
@@ -44,6 +46,7 @@ def decompose(
         ConfigError: If a measure is unknown, or the index is of passages.
         DataError: If the index holds none of the judged documents.
     """
+    depth_of(measures)  # a wrong measure is named before anything is encoded
     index = searcher.index
     if index.has_passages:
         raise ConfigError("index", problem="is of passages, whose codes are not those of documents; build one without")
@@ -59,9 +62,9 @@ def decompose(
     return decompose_loss(exact, decoded, tuned, collection.qrels, measures, seed=seed)
 
 
-def _decoded(index: Index, path: Path, progress: Progress) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
+def _decoded(index: Index, path: Path, progress: Progress) -> NDArray[np.float32]:
     """Write what the codes hold of the documents that can be found to a file; of an exact shard the vectors."""
-    made = np.memmap(path, dtype=np.float32, mode="w+", shape=(index.documents, index.dimension))
+    made = new_vectors(path, (index.documents, index.dimension))
     filled = 0
     with progress("decode", index.rows) as advance:
         for shard, live in zip(index.shards, index.live, strict=True):

@@ -49,6 +49,11 @@ _USES: dict[str, tuple[Callable[..., Use[Any]], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """What makes each, and its measures; the first one chooses where nothing else is said."""
+_WORST = {
+    "spearman": -1.0, "mean_cosine": 1.0, "hub_skew": 1000.0, "robin_hood": 1.0, "never_near_fraction": 1.0,
+    "near_duplicate_fraction": 1.0, "alignment": 4.0,
+}  # fmt: skip
+"""Of those whose worst value is not 0."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +73,25 @@ class Development:
     @property
     def names(self) -> tuple[str, ...]:
         """The measures, in the order in which they come."""
-        of_uses = (_called(use, measure) for use in self.uses for measure in _USES[use][1])
+        of_uses = (_called(name, measure) for name, use in self.uses.items() for measure in _measures(name, use))
         return (*(self.measures if self.collection is not None else ()), *of_uses)
 
     def measure(self, encoder: SentenceTransformer) -> dict[str, float]:
-        """Return what an encoder reaches, by name; 0 where it cannot be told, as where all embeddings are one."""
+        """Return what an encoder reaches, by name; the worst value where none can be told, as of a collapsed one."""
         found = {}
         if self.collection is not None:
             run = rank_collection(encoder, self.collection, self.measures).run
             scores = score_run(run, self.collection.qrels, self.measures)
             found = {name: fmean(values.values()) for name, values in scores.items()}
         for name, use in self.uses.items():
+            own = _measures(name, use)
             try:
                 result = use.of(encoder)
             except DataError:
-                found |= dict.fromkeys((_called(name, measure) for measure in _USES[name][1]), 0.0)
+                found |= {_called(name, one): _WORST.get(one, 0.0) for one in own}
                 continue
             measures = result.result.to_json() if name == "paraphrases" else result.to_json()
-            found |= {_called(name, one): _number(measures[one]) for one in _USES[name][1]}
+            found |= {_called(name, one): _number(measures[one]) for one in own}
         return found
 
 
@@ -93,11 +99,16 @@ def _called(use: str, measure: str) -> str:
     return measure if use == "sts" else f"{use}/{measure}"
 
 
-def _number(value: float | Mapping[str, float] | None) -> float:
-    """Return a measure without what is said beside it; 0 for one that was not asked for."""
+def _measures(name: str, use: Use[Any]) -> tuple[str, ...]:
+    """Return the measures of a use; alignment needs pairs."""
+    return tuple(one for one in _USES[name][1] if one != "alignment" or len(use.sides) > 1)
+
+
+def _number(value: float | Mapping[str, float]) -> float:
+    """Return a measure without what is said beside it."""
     if isinstance(value, Mapping):
         return float(value["value"] if "value" in value else value["mean"])
-    return 0.0 if value is None else float(value)
+    return float(value)
 
 
 def read_development(recipe: Recipe, evaluated: Collection | None) -> Development | None:
@@ -112,10 +123,10 @@ def read_development(recipe: Recipe, evaluated: Collection | None) -> Developmen
         if evaluated is None or recipe.evaluation is None:
             return None
         return Development(evaluated, recipe.evaluation.measures, {})
+    with within("development"):
+        depth_of(chosen.measures)
     collection = None
     if chosen.collection is not None:
-        with within("development"):
-            depth_of(chosen.measures)
         collection = reduced(read_collection(chosen.collection, chosen.split), chosen.most)
     development = Development(collection, chosen.measures, _read_uses(chosen))
     watched = MEASURES if recipe.training.health is not None else ()
@@ -132,7 +143,9 @@ def _read_uses(chosen: DevelopmentRecipe) -> dict[str, Use[Any]]:
         uses["sts"] = sts_use(chosen.sts, split=chosen.sts_split, resamples=None, most=chosen.most)
     for name in USES:
         section = getattr(chosen, name)
-        if section is not None:
+        if section is None:
+            continue
+        with within(f"development.{name}"):
             uses[name] = _USES[name][0](**section.model_dump(), most=chosen.most)
     return uses
 

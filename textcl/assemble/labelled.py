@@ -78,11 +78,11 @@ def read_graded_pairs(
     """
     records = read_records(data)
     first, second = column_texts(records, columns[0]), column_texts(records, columns[1])
-    grades = _grades(records, columns[2])
     chosen = drawn(chosen_rows(records, split), None if most is None else most // 2)
+    grades = _grades(records, columns[2], chosen)
     if len(chosen) < 2:
         raise records.fault("has a single pair; a correlation needs at least 2")
-    return GradedPairs([first[row] for row in chosen], [second[row] for row in chosen], grades[chosen], records)
+    return GradedPairs([first[row] for row in chosen], [second[row] for row in chosen], grades, records)
 
 
 def read_labelled_pairs(
@@ -101,13 +101,19 @@ def read_labelled_pairs(
     """
     records = read_records(data)
     first, second = (column_texts(records, name) for name in columns[:2])
-    rows = drawn(chosen_rows(records, split), None if most is None else most // 2)
+    rows = chosen_rows(records, split)
+    kept = drawn(np.arange(len(rows)), None if most is None else most // 2, _labels(records, columns[2], rows))
+    rows = rows[kept]
     labels = _yes_or_no(records, columns[2], _labels(records, columns[2], rows), rows)
     return LabelledPairs([first[row] for row in rows], [second[row] for row in rows], labels, records)
 
 
 def read_labelled_texts(
-    data: str | Path, columns: tuple[str, str], split: str | None = None, most: int | None = None
+    data: str | Path,
+    columns: tuple[str, str],
+    split: str | None = None,
+    most: int | None = None,
+    strata_column: str | None = None,
 ) -> LabelledTexts:
     """Return the labelled texts of a file.
 
@@ -115,14 +121,23 @@ def read_labelled_texts(
         data: A file with a text a row.
         columns: Names of the text and of the label.
         split: Rows whose column `split` has this value; None takes all rows.
-        most: Texts at most, drawn at random; None takes all.
+        most: Texts at most, drawn at random in proportion to labels, but two of each; None takes all.
+        strata_column: A column in proportion to which they are drawn too.
 
     Raises:
         DataError: If a column is missing, or a text or a label is empty.
     """
     records = read_records(data)
-    texts, rows = column_texts(records, columns[0]), drawn(chosen_rows(records, split), most)
-    return LabelledTexts([texts[row] for row in rows], _labels(records, columns[1], rows), rows, records)
+    texts, rows = column_texts(records, columns[0]), chosen_rows(records, split)
+    labels = _labels(records, columns[1], rows)
+    strata = labels
+    if strata_column is not None:
+        check_column(records, strata_column)
+        values = list(records.dataset[strata_column])
+        strata = [f"{label}\0{values[row]}" for label, row in zip(labels, rows.tolist(), strict=True)]
+    kept = drawn(np.arange(len(rows)), most, strata)
+    rows = rows[kept]
+    return LabelledTexts([texts[row] for row in rows], [labels[place] for place in kept], rows, records)
 
 
 def chosen_rows(records: Records, split: str | None) -> NDArray[np.int64]:
@@ -130,11 +145,27 @@ def chosen_rows(records: Records, split: str | None) -> NDArray[np.int64]:
     return np.arange(len(records)) if split is None else rows_of_split(records, split)
 
 
-def drawn(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
-    """Return so many of the rows at most, drawn at random, always the same ones, in their order; None keeps all."""
+def drawn(rows: NDArray[np.int64], most: int | None, labels: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """Return so many of the rows at most, drawn at random, always the same ones, in their order.
+
+    Args:
+        rows: (N,).
+        most: How many; None keeps all.
+        labels: N labels, in proportion to which the rows are drawn; but two of each label are kept in any case.
+    """
     if most is None or len(rows) <= most:
         return rows
-    return rows[np.sort(permutation(len(rows), 0, "judged by")[:most])]
+    order = permutation(len(rows), 0, "judged by")
+    if labels is None:
+        return rows[np.sort(order[:most])]
+    kinds = np.unique(np.array(labels), return_inverse=True)[1][order]
+    by_kind = np.argsort(kinds, kind="stable")
+    counts = np.bincount(kinds)
+    places = np.empty(len(rows), dtype=np.int64)  # of a row among those of its label
+    places[by_kind] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shares = np.where(places < 2, -1.0, places / counts[kinds])
+    chosen = np.argsort(shares, kind="stable")[: max(most, int((shares < 0).sum()))]
+    return rows[np.sort(order[chosen])]
 
 
 def rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
@@ -144,9 +175,9 @@ def rows_of_split(records: Records, split: str) -> NDArray[np.int64]:
         DataError: If there is no such column, or no row has it.
     """
     check_column(records, "split")
-    splits = list(records.dataset["split"])
+    splits = list(map(str, records.dataset["split"]))
     if split not in splits:
-        raise records.fault(f"no row of split {split!r}; there are: {', '.join(sorted(set(map(str, splits))))}")
+        raise records.fault(f"no row of split {split!r}; there are: {', '.join(sorted(set(splits)))}")
     return np.flatnonzero(np.array(splits) == split)
 
 
@@ -182,14 +213,15 @@ def _yes_or_no(records: Records, column: str, labels: Sequence[str], rows: NDArr
     return found
 
 
-def _grades(records: Records, column: str) -> NDArray[np.float64]:
+def _grades(records: Records, column: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     check_column(records, column)
-    grades = np.empty(len(records))
-    for row, value in enumerate(records.dataset[column]):
+    values = records.dataset[column]
+    grades = np.empty(len(rows))
+    for place, row in enumerate(rows.tolist()):
         try:
-            grades[row] = float(value)
+            grades[place] = float(values[row])
         except (TypeError, ValueError):
-            grades[row] = np.nan
-        if not np.isfinite(grades[row]):
-            raise records.fault(f"column {column!r}: expected a number, got {value!r}", row)
+            grades[place] = np.nan
+        if not np.isfinite(grades[place]):
+            raise records.fault(f"column {column!r}: expected a number, got {values[row]!r}", row)
     return grades

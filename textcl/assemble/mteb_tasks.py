@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textcl.assemble.uses import Model, loaded
-from textcl.errors import ConfigError, DataError, MissingExtraError
+from textcl.errors import ConfigError, DataError, MissingExtraError, TextclError
 from textcl.libraries import quiet_libraries
 from textcl.progress import Progress, quiet
 
@@ -52,7 +52,7 @@ def evaluate_mteb(
     Raises:
         MissingExtraError: If the package `mteb` is not installed.
         ConfigError: If a task is unknown, or is not of texts alone.
-        DataError: If `data` has no folder for a task.
+        DataError: If `data` has no folder for a task, or the task cannot be run with what there is.
     """
     try:
         import mteb
@@ -65,10 +65,16 @@ def evaluate_mteb(
     encoder = loaded(model)
     name = Path(model).name if isinstance(model, str | Path) else "encoder"
     adapter: Any = MtebEncoder(encoder, name, progress)
-    with quiet_libraries():
-        found = mteb.evaluate(
-            adapter, chosen, cache=None, co2_tracker=False, show_progress_bar=False, encode_kwargs={"batch_size": 1024}
-        )
+    options: Any = {"cache": None, "co2_tracker": False, "show_progress_bar": False}
+    try:
+        with quiet_libraries():
+            found = mteb.evaluate(adapter, chosen, encode_kwargs={"batch_size": 1024}, **options)
+    except TextclError:
+        raise
+    except Exception as error:  # whatever its tasks raise, data that is not there above all
+        first = str(error).strip().partition("\n")[0]
+        hint = "MTEB needs the network" if data is None else f"compare the copies in {data} with the hub's datasets"
+        raise DataError(f"cannot be run ({type(error).__name__}: {first}); {hint}", ", ".join(tasks)) from error
     measures = {task.metadata.name: task.metadata.main_score for task in chosen}
     return [
         MtebScore(result.task_name, split, one["hf_subset"], measures[result.task_name], float(one["main_score"]))

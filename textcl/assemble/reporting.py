@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -42,6 +43,7 @@ def report(
     indexes: Sequence[str | Path] = (),
     field: str | None = None,
     sample: int = 400,
+    by: str | None = None,
     seed: int = 0,
     progress: Progress = quiet,
     say: Say = silent,
@@ -58,6 +60,7 @@ def report(
         field: Column that the map is coloured by; None takes the first one that groups documents.
         sample: Documents that are embedded by each encoder of each run, with as many texts again for similarities; 0
             embeds none, and there is no map.
+        by: What makes the map, "umap" or "pca"; None takes the first where it is installed.
         seed: Of the sample and of intervals.
         progress: Told of texts.
         say: Told what is not in the report and why.
@@ -69,14 +72,17 @@ def report(
         ConfigError: For an `out` that exists, no or too many folders, an unknown field or a wrong sample.
         ArtifactError: If a folder is no run, or damaged.
         DataError: If a collection that was named cannot be read, or judges nothing that was ranked.
-        MissingExtraError: If the extra `report` is not installed.
+        MissingExtraError: If the extra `report` is not installed, or UMAP is asked for and not installed.
     """
     require_extra()
     target = Path(out)
     _check(folders, target, sample, force=force)
+    made_by = _map_by(by)
     read = [read_run_folder(Path(folder)) for folder in folders]
-    named = [read_index_facts(Path(folder)) for folder in indexes]
-    reader = _Reader(None if collection is None else Path(collection), split, field, sample, seed, progress)
+    shown = {folder.resolve() for files in read for folder in indexes_of(files.folder)}
+    others = dict.fromkeys(Path(folder).resolve() for folder in indexes)
+    named = [read_index_facts(folder) for folder in others if folder not in shown]
+    reader = _Reader(None if collection is None else Path(collection), split, field, sample, made_by, seed, progress)
     runs = [reader.facts(name, files) for name, files in zip(_names(read), read, strict=True)]
     runs[0] = replace(runs[0], indexes=[*runs[0].indexes, *named])
     page = render(runs)
@@ -101,6 +107,17 @@ def _check(folders: Sequence[str | Path], out: Path, sample: int, *, force: bool
         raise ConfigError("out", problem=f"{out} exists already; name another file, or add --force to replace it")
 
 
+def _map_by(by: str | None) -> str:
+    is_installed = find_spec("umap") is not None
+    if by is None:
+        return "umap" if is_installed else "pca"
+    if by not in ("umap", "pca"):
+        raise ConfigError("map", by, "umap or pca")
+    if by == "umap" and not is_installed:
+        raise MissingExtraError("a map by UMAP", "umap")
+    return by
+
+
 def _names(read: Sequence[RunFiles]) -> list[str]:
     """Return the folders' names, with as many parents as it takes to tell them apart."""
     parts = [one.folder.resolve().parts for one in read]
@@ -122,6 +139,7 @@ class _Reader:
         split: Which qrels, or None.
         field: Column that the map is coloured by, or None.
         sample: Documents that are embedded.
+        by: What makes the map.
         seed: Of the sample and of intervals.
         progress: Told of texts.
     """
@@ -130,6 +148,7 @@ class _Reader:
     split: str | None
     field: str | None
     sample: int
+    by: str
     seed: int
     progress: Progress
 
@@ -166,7 +185,7 @@ class _Reader:
             similarities={one: value for one, value in similar.items() if value is not None},
             corpus_map=None
             if sample is None or not found or len(sample.drawn) < _LEAST_SAMPLE
-            else draw_map(sample, found),
+            else draw_map(sample, found, self.by),
             slices=ranked.slices,
             worst=ranked.worst,
             worst_by=ranked.worst_by,

@@ -14,6 +14,7 @@ from textcl.evaluation.compare import compare_runs
 from textcl.evaluation.measures import score_run
 from textcl.evaluation.ranking import Run
 from textcl.evaluation.retrieval import evaluate_run
+from textcl.evaluation.slices import by_length
 from textcl.report.contents import BASE, BM25, TRAINED, Document, Measures, Slice, WorstQuery
 
 WORST = 20
@@ -117,24 +118,15 @@ def _stored_slices(files: RunFiles) -> list[Slice]:
 
 def _by_length(rankings: Mapping[str, Run], collection: Collection, measures: Sequence[str], seed: int) -> list[Slice]:
     """Return three groups of queries with about as many each, by their number of words."""
-    words = {
-        query_id: len(text.split()) for query_id, text in zip(collection.query_ids, collection.queries, strict=True)
-    }
-    counts = np.array(list(words.values()))
-    first, second = (int(edge) for edge in np.quantile(counts, (1 / 3, 2 / 3), method="inverted_cdf"))
-    least, most = int(counts.min()), int(counts.max())
-    ranges = [(least, first), (first + 1, second), (second + 1, most)]
+    labels = by_length(dict(zip(collection.query_ids, collection.queries, strict=True)))
     found = []
-    for low, high in ranges:
-        qrels = {query_id: collection.qrels[query_id] for query_id, count in words.items() if low <= count <= high}
-        if not qrels:
-            continue
+    for label in dict.fromkeys(labels.values()):
+        qrels = {query_id: collection.qrels[query_id] for query_id, own in labels.items() if own == label}
         systems = {name: evaluate_run(run, qrels, measures, seed=seed).to_json() for name, run in rankings.items()}
         change: Measures = {}
         if BASE in rankings and TRAINED in rankings:
             change = compare_runs(rankings[BASE], rankings[TRAINED], qrels, measures, seed=seed).to_json()
-        words_in = f"{low} words" if low == high else f"{low} to {high} words"
-        found.append(Slice("query length", words_in, len(qrels), systems, change))
+        found.append(Slice("query length", label, len(qrels), systems, change))
     return found if len(found) > 1 else []
 
 

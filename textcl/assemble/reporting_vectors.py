@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,21 +155,53 @@ def similarities_of(sample: Sample, vectors: Vectors) -> Similarities | None:
     return Similarities(positives, cosines[other])
 
 
-def draw_map(sample: Sample, found: Mapping[str, Vectors]) -> CorpusMap:
-    """Return the sample on the principal components of each encoder; `found` has its vectors by ranking."""
+def draw_map(sample: Sample, found: Mapping[str, Vectors], by: str) -> CorpusMap:
+    """Return the sample on two dimensions of each encoder.
+
+    Args:
+        sample: What was drawn.
+        found: Its vectors, by ranking.
+        by: "umap", or "pca" for principal components.
+    """
     whole, places = sample.collection, np.concatenate([sample.drawn, sample.more])
-    drawn = {name: principal(vectors.of(sample.drawn), vectors.of(places)) for name, vectors in found.items()}
+    points, shares = {}, {}
+    for name, vectors in found.items():
+        if by == "umap":
+            points[name] = neighbourly(vectors.of(places))
+        else:
+            points[name], shares[name] = principal(vectors.of(sample.drawn), vectors.of(places))
     doc_ids = [whole.doc_ids[place] for place in places]
     return CorpusMap(
         doc_ids,
         [whole.documents[place] for place in places],
         sample.field,
         [sample.values.get(doc_id) for doc_id in doc_ids] if sample.field is not None else [],
-        {name: points for name, (points, _shares) in drawn.items()},
-        {name: shares for name, (_points, shares) in drawn.items()},
+        points,
+        shares,
         len(sample.drawn),
         len(whole.doc_ids),
     )
+
+
+def neighbourly(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows (n, D) on two dimensions that keep neighbours together, (n, 2), always the same.
+
+    References:
+        McInnes, Healy and Melville (2018), UMAP: uniform manifold approximation and projection, arXiv 1802.03426.
+    """
+    from umap import UMAP  # slow to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that one thread is the price of a seed
+        made = UMAP(n_neighbors=min(15, len(rows) - 1), metric="cosine", random_state=0, init=_start(rows))
+        points: NDArray[np.float64] = made.fit_transform(rows)
+    return points.astype(np.float64)
+
+
+def _start(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return where the points start: principal components, of a spread that UMAP wants (about 10)."""
+    points, _shares = principal(rows, rows)
+    return (10 * points / (np.abs(points).max() or 1.0)).astype(np.float32)
 
 
 def principal(rows: NDArray[np.float64], shown: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[float, float]]:

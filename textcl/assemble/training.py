@@ -26,7 +26,7 @@ from textcl.encoder.load import describe_encoder, save_encoder
 from textcl.encoder.lora import merge_lora
 from textcl.evaluation.compare import Comparison, compare_results
 from textcl.evaluation.retrieval import RetrievalResult, evaluate_run
-from textcl.evaluation.runs import read_run, write_run
+from textcl.evaluation.runs import check_ids, read_run, write_run
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.recipe.models import Recipe
 from textcl.training.journal import read_journal
@@ -179,6 +179,7 @@ def _before(recipe: Recipe, given: Given, progress: Progress) -> RetrievalResult
     if collection is None or chosen is None:
         return None
     path, words = (given.folder / "runs" / f"{name}.trec" for name in ("before", "bm25"))
+    check_ids(path, collection.query_ids, collection.doc_ids)
     if not path.exists():
         write_run(path, rank_collection(given.parts.encoder, collection, chosen.measures, progress, keep=True).run)
     if not words.exists():

@@ -165,7 +165,8 @@ def probe_use(
         DataError: If a column is missing, a text or a label is empty, all labels are equal, or a split cannot be made.
     """
     chosen = settings or ProbeSettings()
-    labelled = read_labelled_texts(data, columns, most=most)
+    strata = None if test_split is None else "split"
+    labelled = read_labelled_texts(data, columns, most=most, strata_column=strata)
     test = None
     if test_split is not None:
         test = np.isin(labelled.rows, read_labelled_texts(data, columns, test_split).rows)
@@ -267,7 +268,7 @@ def geometry_use(
         data: A file with a text a row, or a BEIR folder.
         column: The column of texts; None for the one that is named text or the only one.
         partner: A column of texts that mean the same, for alignment; None leaves it out.
-        most: Texts at most, drawn at random; None takes all. Time grows with their square.
+        most: Texts at most, their partners counted, drawn at random; None takes all. Time grows with their square.
 
     Raises:
         DataError: If a column is missing, a text is empty, or there are fewer than 12 texts.
@@ -284,8 +285,8 @@ def geometry_use(
         records = read_records(data)
         check_column(records, partner)
         sides.append(column_texts(records, partner))
-    note = f"{most} of {len(texts)} texts, drawn at random"
-    rows = drawn(np.arange(len(texts)), most).tolist()
+    rows = drawn(np.arange(len(texts)), most if most is None else max(k + 2, most // len(sides))).tolist()
+    note = f"{len(rows)} of {len(texts)} texts, drawn at random"
 
     def score(embedded: list[Embedded], progress: Progress) -> Geometry:
         partners = embedded[1].vectors if partner is not None else None

@@ -74,11 +74,14 @@ def retrieval(
     from textcl.assemble.notes import evaluated_texts, training_note
     from textcl.assemble.slicing import query_labels
     from textcl.corpus.collection import read_collection
+    from textcl.evaluation.runs import check_ids
     from textcl.evaluation.slices import slice_result
 
     _check_targets(run, per_query)
     gate = _gate(fail_if_worse, baseline)
     judged = read_collection(collection, split, allow_missing=allow_missing)
+    if run is not None:
+        check_ids(run, judged.query_ids, judged.doc_ids)
     labels = query_labels(judged, collection, _names(slices))
     before = None if baseline is None else read_baseline(baseline, judged.qrels, say)
     asked = list(dict.fromkeys([*measures.split(","), *gate]))
@@ -171,12 +174,9 @@ def sts(
 ) -> None:
     """Correlate cosine similarities with graded ones."""
     from textcl.assemble.uses import sts_use
-    from textcl.errors import ConfigError
 
-    names = columns.split(",")
-    if len(names) != 3:
-        raise ConfigError("columns", columns, "three names separated by commas, such as sentence1,sentence2,score")
-    use = sts_use(data, columns=(names[0], names[1], names[2]), split=split)
+    first, second, grade = uses.names(columns, 3, "sentence1,sentence2,score")
+    use = sts_use(data, columns=(first, second, grade), split=split)
     result = use.of(model, training=training or (), progress=bar, say=say)
     if json:
         show_json({"data": str(data), "split": split, "measures": result.to_json()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +23,16 @@ def say(text: str) -> None:
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 (whatever JSON has)
+    """Return a value with null where a number is none, which JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_measures(result: RetrievalResult, beside: Mapping[str, RetrievalResult] = MappingProxyType({})) -> None:

@@ -25,6 +25,7 @@ def report(
     sample: Annotated[
         int, typer.Option(help="documents encoded for the map and similarities; 0 encodes nothing")
     ] = 400,
+    by: Annotated[str | None, typer.Option("--map", help="umap or pca; left out, umap where it is installed")] = None,
     seed: Annotated[int, typer.Option(help="of the sample and of intervals")] = 0,
     force: Annotated[bool, typer.Option("--force", help="replace the file")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
@@ -41,6 +42,7 @@ def report(
         indexes=index or [],
         field=field,
         sample=sample,
+        by=by,
         seed=seed,
         progress=bar,
         say=say,

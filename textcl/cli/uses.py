@@ -37,7 +37,7 @@ def pairs(
     """Tell pairs that mean the same from others by their cosine."""
     from textcl.assemble.uses import pairs_use
 
-    first, second, label = _names(columns, 3, "sentence1,sentence2,label")
+    first, second, label = names(columns, 3, "sentence1,sentence2,label")
     result = pairs_use(data, columns=(first, second, label), split=split).of(
         model, training=training or (), progress=bar, say=say
     )
@@ -69,7 +69,7 @@ def probe(
     from textcl.assemble.uses import probe_use
     from textcl.evaluation.probe import ProbeSettings
 
-    text, label = _names(columns, 2, "text,label")
+    text, label = names(columns, 2, "text,label")
     settings = ProbeSettings(repeats, test_fraction, scaling, c, seed)
     use = probe_use(data, columns=(text, label), test_split=test_split, settings=settings)
     result = use.of(model, training=training or (), progress=bar, say=say)
@@ -104,7 +104,7 @@ def clusters(
     from textcl.assemble.uses import clusters_use
     from textcl.evaluation.clusters import ClustersSettings
 
-    text, label = _names(columns, 2, "text,label")
+    text, label = names(columns, 2, "text,label")
     settings = ClustersSettings(count, repeats, seed)
     use = clusters_use(data, columns=(text, label), split=split, settings=settings)
     result = use.of(model, training=training or (), progress=bar, say=say)
@@ -127,7 +127,7 @@ def anomalies(
     """Find texts that do not belong by their distance to a reference set."""
     from textcl.assemble.uses import anomalies_use
 
-    text, label = _names(columns, 2, "text,label")
+    text, label = names(columns, 2, "text,label")
     result = anomalies_use(data, reference, columns=(text, label), k=k).of(
         model, training=training or (), progress=bar, say=say
     )
@@ -210,14 +210,19 @@ def grid(
         str | None, typer.Option(help="separated by commas; left out, all, a half, a quarter and an eighth")
     ] = None,
     quantisations: Annotated[str, typer.Option(help="separated by commas")] = "float32,float16,int8,binary",
-    measures: Annotated[str, typer.Option(help="of a BEIR folder, separated by commas")] = "ndcg@10",
+    measures: Annotated[
+        str | None, typer.Option(help="of a BEIR folder, separated by commas; left out, ndcg@10")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Tell what fewer dimensions and coarser numbers cost, and what they save."""
     from textcl.assemble.grid import GridSettings, evaluate_grid
+    from textcl.errors import ConfigError
 
     kept = None if dimensions is None else _whole_numbers(dimensions, "dimensions")
-    settings = GridSettings(kept, tuple(quantisations.split(",")), tuple(measures.split(",")))
+    if measures is not None and not Path(data).is_dir():
+        raise ConfigError("measures", problem=f"belong to a BEIR folder, which {data} is not; leave them out")
+    settings = GridSettings(kept, tuple(quantisations.split(",")), tuple((measures or "ndcg@10").split(",")))
     cells = evaluate_grid(model, data, split=split, settings=settings, progress=bar, say=say)
     if json:
         show_json({"data": data, "split": split, "cells": [cell.to_json() for cell in cells]})
@@ -261,7 +266,8 @@ def _threshold(best: Best) -> str:
     )
 
 
-def _names(columns: str, count: int, example: str) -> list[str]:
+def names(columns: str, count: int, example: str) -> list[str]:
+    """Return so many names that are separated by commas, such as in `example`."""
     from textcl.errors import ConfigError
 
     names = columns.split(",")

@@ -108,8 +108,9 @@ def read_collection(
 def reduced(collection: Collection, most: int | None) -> Collection:
     """Return a collection of so many texts at most, always the same; itself where it has no more, or `most` is None.
 
-    Queries are drawn at random as long as they and their judged documents are at most half of the texts; other
-    documents fill up the rest. Fewer documents are easier to tell apart: measures are higher than on the whole.
+    Queries are drawn at random as long as they and their judged documents are at most half of the texts, but one query
+    with its documents in any case; other documents fill up the rest. Fewer documents are easier to tell apart: measures
+    are higher than on the whole.
     """
     if most is None or len(collection.documents) + len(collection.queries) <= most:
         return collection

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,6 +24,10 @@ from textcl.libraries import quiet_libraries
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 POOLINGS = {"mean": "mean", "cls": "cls", "last": "lasttoken", "weighted_mean": "weightedmean"}
+
+
+_IDLE = re.compile("drop|^_|dtype|^transformers_version$|^architectures$|^use_cache$|^return_dict$|^initializer")
+"""Keys of a configuration that change no embedding: of training, of files, of how results are handed over."""
 
 
 def load_encoder(
@@ -183,15 +189,24 @@ def pooling_of(encoder: SentenceTransformer) -> str:
 def fingerprint_encoder(encoder: SentenceTransformer) -> str:
     """Return a digest of everything that decides what the encoder makes of a text, prompts aside.
 
-    That is every weight, the modules with their settings, the token limit and the tokenizer.
+    That is every weight, the modules with their settings, the model's configuration but what only training and files
+    look at, the token limit and the tokenizer.
     """
-    parts: list[str | bytes | memoryview] = [repr(encoder), str(encoder.max_seq_length)]
+    parts: list[str | bytes | memoryview] = [repr(encoder), str(encoder.max_seq_length), _configuration(encoder)]
     for name, tensor in sorted(encoder.state_dict().items()):
         parts += [name, str(tensor.dtype), repr(tuple(tensor.shape))]
         parts.append(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
     if getattr(encoder.tokenizer, "backend_tokenizer", None) is not None:
         parts.append(tokenizer_state(tokenizer_of(encoder)))
     return fingerprint(parts)
+
+
+def _configuration(encoder: SentenceTransformer) -> str:
+    config = getattr(getattr(encoder[0], "auto_model", None), "config", None)
+    if config is None:
+        return ""
+    known = {key: value for key, value in config.to_diff_dict().items() if not _IDLE.search(key)}
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 def describe_encoder(encoder: SentenceTransformer, model: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from textcl.progress import Progress, quiet
 
 _KIND, _VERSION, _FILE = "kept vectors", 1, "vectors.npy"
 MOST_BYTES = 20 * 2**30
+_DAY = 86_400.0
 
 
 def cached_vectors(
@@ -49,16 +52,29 @@ def cached_vectors(
     limit = str(encoder.max_seq_length)
     folder = parent / fingerprint([str(_VERSION), fingerprint_encoder(encoder), prompt, limit, *texts])
     shape = (len(texts), encoder.get_embedding_dimension() or 0)
-    try:
+    with suppress(ArtifactError, OSError):  # not there, damaged, or being forgotten by another process: made now
         return _open(folder, shape)
-    except ArtifactError:  # not there, or damaged: made now
-        with whole_folder(folder, force=True) as partial:
-            vectors = np.lib.format.open_memmap(partial / _FILE, mode="w+", dtype=np.float32, shape=shape)
-            made = embed_texts(encoder, texts, prompt=prompt, out=vectors, progress=progress, description=description)
-            vectors.flush()
-            write_manifest(partial, _KIND, _VERSION, {"rows": len(texts), "cut_texts": made.cut_texts})
-        _forget(parent, folder, most_bytes)
-    return _open(folder, shape)
+    if folder.exists() and not (folder / MANIFEST).exists():
+        _remove(folder)  # no other program's: its name is a digest, in our own folder
+    with whole_folder(folder, force=True) as partial:
+        vectors = new_vectors(partial / _FILE, shape)
+        made = embed_texts(encoder, texts, prompt=prompt, out=vectors, progress=progress, description=description)
+        vectors.flush()
+        write_manifest(partial, _KIND, _VERSION, {"rows": len(texts), "cut_texts": made.cut_texts})
+    _forget(parent, folder, most_bytes)
+    vectors.flags.writeable = False
+    return Embedded(vectors, made.cut_texts)
+
+
+def new_vectors(path: Path, shape: tuple[int, int]) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
+    """Return vectors of a new .npy file, mapped to be written.
+
+    Its bytes are taken from the disk now: one that is full says so, where a mapped page would kill the process.
+    """
+    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return vectors
 
 
 def _open(folder: Path, shape: tuple[int, int]) -> Embedded:
@@ -69,21 +85,31 @@ def _open(folder: Path, shape: tuple[int, int]) -> Embedded:
         raise ArtifactError(folder / _FILE, "is damaged: NumPy cannot read it") from error
     if vectors.shape != shape:
         raise ArtifactError(folder / _FILE, f"is damaged: expected shape {shape}, got {vectors.shape}")
-    os.utime(folder / MANIFEST)  # asked for now: forgotten later than others
+    with suppress(OSError):  # a cache that others own is read all the same
+        os.utime(folder / MANIFEST)  # asked for now: forgotten later than others
     return Embedded(vectors, int(manifest["cut_texts"]))
 
 
 def _forget(parent: Path, new: Path, most_bytes: int) -> None:
-    """Remove what was not asked for longest; whoever reads it now keeps what is mapped."""
+    """Remove what was not asked for longest, and what kills left; whoever reads it now keeps what is mapped."""
     known = []
-    for manifest in parent.glob(f"*/{MANIFEST}"):
-        with suppress(FileNotFoundError):  # another process forgets too
-            known.append((manifest.stat().st_mtime, (manifest.parent / _FILE).stat().st_size, manifest))
-    room = most_bytes - sum(size for _time, size, _manifest in known)
-    for _time, size, manifest in sorted(known):
-        if room >= 0:
-            return
-        if manifest.parent != new:
-            manifest.unlink(missing_ok=True)  # first, so that what a kill leaves counts as not there
-            shutil.rmtree(manifest.parent, ignore_errors=True)
+    for folder in parent.iterdir():
+        with suppress(OSError):  # another process forgets too
+            if folder.name.startswith("."):
+                if folder.is_dir() and time.time() - folder.stat().st_mtime > _DAY:
+                    shutil.rmtree(folder)
+            else:
+                known.append(((folder / MANIFEST).stat().st_mtime, (folder / _FILE).stat().st_size, folder))
+    room = most_bytes - sum(size for _time, size, _folder in known)
+    for _time, size, folder in sorted(known):
+        if room < 0 and folder != new:
+            _remove(folder)
             room += size
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; what a kill in the middle leaves has another name, and is swept a day later."""
+    gone = folder.with_name(f".{folder.name}.gone-{uuid.uuid4().hex}")
+    with suppress(OSError):
+        folder.rename(gone)
+        shutil.rmtree(gone)

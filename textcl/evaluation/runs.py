@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import codecs
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from textcl.artifacts import write_whole
@@ -24,13 +25,20 @@ def write_run(path: Path, run: Mapping[str, Sequence[tuple[str, float]]], tag: s
         raise ConfigError("tag", tag, "a word without white space")
     lines = []
     for query_id, scored in run.items():
+        if scored:
+            check_ids(path, [query_id], (doc_id for doc_id, _score in scored))
         for rank, (doc_id, score) in enumerate(canonical_ranking(scored, query_id), start=1):
-            for kind, one in (("query", query_id), ("document", doc_id)):
-                if not _is_word(one):
-                    raise DataError(f"{kind} id {one!r} is empty or has white space; a run file cannot hold it", path)
             lines.append(f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(lines))
+
+
+def check_ids(path: Path, query_ids: Iterable[str], doc_ids: Iterable[str]) -> None:
+    """Raise DataError if a run file at `path` could not hold an id; call it before long work starts."""
+    for kind, ids in (("query", query_ids), ("document", doc_ids)):
+        for one in ids:
+            if not _is_word(one):
+                raise DataError(f"{kind} id {one!r} is empty or has white space; a run file cannot hold it", path)
 
 
 def read_run(path: Path) -> Run:
@@ -45,6 +53,7 @@ def read_run(path: Path) -> Run:
     scored: dict[str, dict[str, float]] = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if line.strip():
                 query_id, doc_id, score = _parse(line, path, number)
                 if doc_id in scored.setdefault(query_id, {}):

@@ -123,8 +123,8 @@ def _thirds(numbers: Mapping[str, float]) -> Labels:
 
 def _span(low: float, high: float | None) -> str:
     if high is None:
-        return f"{low:.6g} or more"
-    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+        return f"{low:.15g} or more"
+    return f"{low:.15g}" if low == high else f"{low:.15g} to {high:.15g}"
 
 
 def _number(value: object) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import DataError, ShapeError
 from textcl.evaluation.resampling import Counts, bootstrap
-from textcl.evaluation.vectors import pair_cosines
+from textcl.evaluation.vectors import grains, pair_cosines
 
 _CONSTANT = 1e-12  # cosines below this apart differ by rounding only
 
@@ -76,7 +76,7 @@ def score_sts(
         if np.ptp(values) <= _CONSTANT:
             raise DataError(f"all {len(values)} {name} are {values[0]:.6g}; a correlation needs values that differ")
     return StsResult(
-        spearman=float(scipy.stats.spearmanr(cosines, scores).statistic),
+        spearman=float(scipy.stats.spearmanr(grains(cosines), scores).statistic),
         pearson=float(scipy.stats.pearsonr(cosines, scores).statistic),
         pairs=len(scores),
         intervals=None if resamples is None else _intervals(cosines, scores, seed, resamples),
@@ -86,7 +86,7 @@ def score_sts(
 def _intervals(
     cosines: NDArray[np.float64], scores: NDArray[np.float64], seed: int, resamples: int
 ) -> dict[str, tuple[float, float]]:
-    groups = [np.unique(values, return_inverse=True)[1] for values in (cosines, scores)]
+    groups = [np.unique(values, return_inverse=True)[1] for values in (grains(cosines), scores)]
 
     def statistic(counts: Counts) -> tuple[float, float]:
         weights = counts.astype(np.float64)

@@ -42,7 +42,7 @@ class Similarities:
 
 @dataclass(frozen=True)
 class CorpusMap:
-    """A sample of the corpus, drawn on two principal components of each encoder's embeddings.
+    """A sample of the corpus, drawn on two dimensions made of each encoder's embeddings.
 
     Args:
         doc_ids: n ids.
@@ -50,7 +50,8 @@ class CorpusMap:
         field: What the documents are coloured by, in words; None where there is no field.
         values: n values of it, None for a document without one; empty without a field.
         points: `before` and `after`, or one of them → (n, 2) coordinates.
-        explained: The same names → the share of the variance that each of the two components holds.
+        explained: The same names → the share of the variance that each of two principal components holds; empty where
+            UMAP made the dimensions.
         drawn: How many documents were drawn at random; those behind them were added for their value of the field.
         corpus: How many documents there are.
     """

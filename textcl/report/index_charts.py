@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from textcl.report.charts import COLOURS, DASHES, SYMBOLS, Chart, axis, number, plain
-from textcl.report.contents import RunFacts
+from textcl.report.contents import IndexFacts, RunFacts
 
 
 def index_curves(runs: Sequence[RunFacts]) -> Chart | None:
@@ -50,10 +50,15 @@ def index_curves(runs: Sequence[RunFacts]) -> Chart | None:
 LOSSES = (("kept", "index"), ("lost in search", "decoded"), ("lost in codes", "exact"), ("lost by the model", None))
 
 
+def _called(run: RunFacts, index: IndexFacts, measure: str, *, several: bool) -> str:
+    """Return a measure's name, with those of its run and its index where there are several."""
+    return ": ".join([run.name] * several + [index.name] * (len(run.indexes) > 1) + [measure])
+
+
 def decompositions(runs: Sequence[RunFacts]) -> Chart | None:
     """Return where the points of each measure are lost, from the model down to the search; None without any."""
     rows = [
-        (measure if len(runs) == 1 else f"{run.name}: {measure}", values)
+        (_called(run, index, measure, several=len(runs) > 1), values)
         for run in runs
         for index in run.indexes
         for measure, values in index.decomposition.items()

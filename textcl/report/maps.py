@@ -27,7 +27,7 @@ def maps(run: RunFacts, key: str, whose: str = "") -> list[Chart]:
     ]
     found = []
     for system, points in corpus.points.items():
-        shares = corpus.explained[system]
+        shares = corpus.explained.get(system)
         traces: list[Trace] = []
         for number, (name, places) in enumerate(groups):
             rest = name in (OTHERS, NONE) and number == len(groups) - 1 and len(groups) > 1
@@ -52,13 +52,11 @@ def maps(run: RunFacts, key: str, whose: str = "") -> list[Chart]:
         more = len(corpus.texts) - corpus.drawn
         added = f" and {more:,} more with frequent values of the field" if more else ""
         coloured = "" if corpus.field is None else f" Colours: {corpus.field}."
-        caption = (
-            f"{corpus.drawn:,} of {corpus.corpus:,} documents drawn at random{added}, on the first two principal "
-            f"components, which hold {100 * sum(shares):.0f} % of the variance.{coloured}"
-        )
+        on, horizontal, vertical = _dimensions(shares)
+        caption = f"{corpus.drawn:,} of {corpus.corpus:,} documents drawn at random{added}, on {on}.{coloured}"
         layout = {
-            "xaxis": axis(f"first component ({100 * shares[0]:.0f} %)", showticklabels=False),
-            "yaxis": axis(f"second component ({100 * shares[1]:.0f} %)", showticklabels=False, scaleanchor="x"),
+            "xaxis": axis(horizontal, showticklabels=False),
+            "yaxis": axis(vertical, showticklabels=False, scaleanchor="x"),
             "hovermode": "closest",
             "legend": {"traceorder": "reversed"},
             "showlegend": len(groups) > 1,
@@ -66,6 +64,17 @@ def maps(run: RunFacts, key: str, whose: str = "") -> list[Chart]:
         title = titled(whose, system_name(system))
         found.append(Chart(f"{key}-{system}", title, caption, traces, layout, 480, has_tools=True))
     return found
+
+
+def _dimensions(shares: tuple[float, float] | None) -> tuple[str, str, str]:
+    """Return what the two dimensions are, in words, and their titles."""
+    if shares is None:
+        return "two dimensions of UMAP, which keeps near what is near and says nothing by distances beyond", "", ""
+    held = f"the first two principal components, which hold {100 * sum(shares):.0f} % of the variance"
+    first, second = (
+        f"{name} component ({100 * share:.0f} %)" for name, share in zip(("first", "second"), shares, strict=True)
+    )
+    return held, first, second
 
 
 def hover(doc_id: str, text: str, value: str | None) -> str:
