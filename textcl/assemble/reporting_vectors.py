@@ -189,10 +189,10 @@ def neighbourly(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     References:
         McInnes, Healy and Melville (2018), UMAP: uniform manifold approximation and projection, arXiv 1802.03426.
     """
-    from umap import UMAP  # slow to import
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that one thread is the price of a seed
+        warnings.simplefilter("ignore")  # what else it could do with other packages, and that a seed costs threads
+        from umap import UMAP  # slow to import
+
         made = UMAP(n_neighbors=min(15, len(rows) - 1), metric="cosine", random_state=0, init=_start(rows))
         points: NDArray[np.float64] = made.fit_transform(rows)
     return points.astype(np.float64)

@@ -118,13 +118,16 @@ def _thirds(numbers: Mapping[str, float]) -> Labels:
         for place in range(3)
         if (own := [number for query_id, number in numbers.items() if part[query_id] == place])
     }
-    return {query_id: _span(*spans[part[query_id]]) for query_id in sorted(numbers, key=part.__getitem__)}
+    names = {place: _span(*span) for place, span in spans.items()}
+    if any(_span(low, low) == _span(high, high) for low, high in spans.values() if low != high):
+        names = {place: _span(*span, digits=15) for place, span in spans.items()}  # large numbers next to each other
+    return {query_id: names[part[query_id]] for query_id in sorted(numbers, key=part.__getitem__)}
 
 
-def _span(low: float, high: float | None) -> str:
+def _span(low: float, high: float | None, digits: int = 6) -> str:
     if high is None:
-        return f"{low:.15g} or more"
-    return f"{low:.15g}" if low == high else f"{low:.15g} to {high:.15g}"
+        return f"{low:.{digits}g} or more"
+    return f"{low:.{digits}g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"
 
 
 def _number(value: object) -> float:
