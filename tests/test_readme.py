@@ -18,6 +18,7 @@ import pytest
 from tests.small_data import write_lines
 from tests.views.test_apertium import installed
 from textcl.cli.app import run as run_here
+from textcl.index.families import family_of
 from textcl.index.store import open_index
 from textcl.recipe.methods import METHODS
 from textcl.recipe.views import TAGGED_MODELS
@@ -385,6 +386,9 @@ def test_the_speed_of_search_is_the_measured_one():
         assert row["queries_per_second"]["median"] >= best
     bulk, size = measured["bulk"], measured["bytes"]
     assert all(one["median"] <= 1.05 for one in bulk.values())
+    family = family_of(measured["factory"], measured["dimension"])
+    assert size["predicted_memory"] == family.memory_bytes(measured["rows"])
+    assert size["predicted_disk"] == family.disk_bytes(measured["rows"])
     shares = [size[where] / size[f"predicted_{where}"] for where in ("disk", "memory")]
     assert all(0.95 <= share <= 1.05 for share in shares)
     assert f"Adding takes {bulk['add']['median']:.2f} and searching" in README

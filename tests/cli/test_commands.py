@@ -92,6 +92,8 @@ def test_train_leaves_the_run_that_the_design_names(done, folder):
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-2", "step-4"]
     assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["limit"] == 40
     assert len(read_run(run / "runs" / "before.trec")) == len(read_run(run / "runs" / "after.trec")) == 6
+    words = rank_by_words(read_collection(folder / "dev"), ["ndcg@10", "mrr@10"])
+    assert read_run(run / "runs" / "bm25.trec") == {query_id: ranking for query_id, ranking in words.items() if ranking}
     measured = json.loads((run / "evaluation.json").read_text())
     assert set(measured) == {"before", "bm25", "after", "difference"}
     assert set(measured["after"]) == {"ndcg@10", "mrr@10"}

@@ -9,7 +9,7 @@ import torch
 
 from textcl.encoder import vector_files
 from textcl.encoder.embed import embed_texts
-from textcl.encoder.vector_files import cached_vectors
+from textcl.encoder.vector_files import cached_vectors, new_vectors
 
 
 def test_the_vectors_are_those_of_the_encoder_and_are_made_once(tmp_path, tiny_encoder, tiny_corpus, encoded):
@@ -134,6 +134,12 @@ def test_what_another_process_writes_now_stays_and_what_is_older_than_a_day_goes
             os.utime(tmp_path / name, (when, when))
     cached_vectors(tiny_encoder, tiny_corpus[:3], cache=tmp_path, most_bytes=1)
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".x.partial-1"}
+
+
+def test_the_bytes_of_new_vectors_are_taken_from_the_disk_at_once(tmp_path):
+    new_vectors(tmp_path / "v.npy", (1000, 64))
+    status = (tmp_path / "v.npy").stat()
+    assert 512 * status.st_blocks >= status.st_size > 256_000
 
 
 def test_a_disk_without_room_says_so_before_anything_is_mapped(tmp_path, tiny_encoder, tiny_corpus):
