@@ -17,7 +17,11 @@ import pytest
 
 from tests.small_data import write_lines
 from tests.views.test_apertium import installed
+from textcl.assemble.baselines import rank_by_words
 from textcl.cli.app import run as run_here
+from textcl.corpus.collection import read_collection
+from textcl.evaluation.measures import DEFAULT_MEASURES
+from textcl.evaluation.retrieval import evaluate_run
 from textcl.index.families import family_of
 from textcl.index.store import open_index
 from textcl.recipe.methods import METHODS
@@ -213,6 +217,13 @@ def test_the_demo_table_is_that_of_the_first_seed():
     for name, row in result("demo_seeds")["runs"][0]["difference"].items():
         before, after, change, low, high = (100 * row[key] for key in ("before", "after", "difference", "low", "high"))
         assert f"{name:<14}{before:>8.1f}{after:>8.1f}{change:>+9.1f}   {low:+.1f} to {high:+.1f}" in README
+
+
+def test_what_bm25_reaches_in_the_demo_is_computed():
+    collection = read_collection(ROOT / "textcl" / "demo_data" / "test")
+    found = evaluate_run(rank_by_words(collection, DEFAULT_MEASURES), collection.qrels, DEFAULT_MEASURES, resamples=1)
+    numbers = "  ".join(f"{name} {100 * one.mean:.1f}" for name, one in found.measures.items())
+    assert f"BM25          {numbers}" in README
 
 
 def test_the_spread_over_seeds_is_the_measured_one():

@@ -106,17 +106,23 @@ class Gains:
         return replace(self, found=np.take_along_axis(self.found, order, axis=1))
 
 
-def gains_of(rankings: Sequence[Ranking], judgements: Sequence[dict[str, int]], depth: int | None) -> Gains:
+def gains_of(
+    rankings: Sequence[Ranking],
+    judgements: Sequence[dict[str, int]],
+    depth: int | None,
+    scores: NDArray[np.float32] | None = None,
+) -> Gains:
     """Return the gains of rankings in the canonical order, each with its query's judgements.
 
     Args:
         rankings: Q of them, some maybe empty.
         judgements: Q of them: document id → gain.
         depth: Places that count, None for all; documents tied with the last of them are taken too.
+        scores: All scores, one ranking after the other, where somebody has gathered them.
     """
     whole = np.array([len(ranking) for ranking in rankings], dtype=np.int64)
-    every = map(itemgetter(1), chain.from_iterable(rankings))
-    scores = np.fromiter(every, np.float32, int(whole.sum()))
+    if scores is None:
+        scores = np.fromiter(map(itemgetter(1), chain.from_iterable(rankings)), np.float32, int(whole.sum()))
     rows, places = _rows_and_places(whole)
     if depth is not None and len(scores):
         last = np.cumsum(whole) - whole + np.minimum(whole, depth) - 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.gains import UNJUDGED, Gains, Hits, gains_of
-from textcl.evaluation.ranking import Qrels, Ranking, canonical_run
+from textcl.evaluation.ranking import CanonicalRun, Qrels, Ranking, canonical_run
 
 Values = NDArray[np.float64]
 """(Q,) one value in [0, 1] a query."""
@@ -139,9 +139,14 @@ def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequ
     depth = None if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
     # In the canonical order, and in the worst and the best order of ties.
     kinds: list[dict[str, list[Values]]] = [{str(measure): [] for measure in parsed} for _order in range(3)]
+    scores = _gathered(rankings, query_ids)
     for start in range(0, len(query_ids), _BLOCK_QUERIES):
         block = query_ids[start : start + _BLOCK_QUERIES]
-        gains = gains_of([rankings.get(one, []) for one in block], [qrels[one] for one in block], depth)
+        ranked = [rankings.get(one, []) for one in block]
+        own = None
+        if scores is not None:
+            own, scores = np.split(scores, [sum(map(len, ranked))])
+        gains = gains_of(ranked, [qrels[one] for one in block], depth, own)
         rows = gains.rows_with_ties()
         touched = gains.take(rows)
         bounds = touched.worst(), touched.best()
@@ -154,6 +159,13 @@ def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequ
                 kind[str(measure)].append(other)
     values_of, worst, best = ({name: np.concatenate(parts) for name, parts in kind.items()} for kind in kinds)
     return Scores(query_ids, values_of, worst, best)
+
+
+def _gathered(rankings: Mapping[str, Ranking], query_ids: Sequence[str]) -> NDArray[np.float32] | None:
+    """Return all scores of rankings in the order of the queries, where they have been gathered in it."""
+    if not isinstance(rankings, CanonicalRun) or list(rankings) != [one for one in query_ids if one in rankings]:
+        return None
+    return rankings.scores
 
 
 def _is_measure(name: str, cutoff: str | None) -> bool:

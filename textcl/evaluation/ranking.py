@@ -23,6 +23,19 @@ Run = dict[str, Ranking]
 """Query id → ranking."""
 
 
+class CanonicalRun(Run):
+    """A run whose rankings are in the canonical order.
+
+    Args:
+        rankings: Query id → ranking.
+        scores: All scores, those of the first query first; None where they were not gathered.
+    """
+
+    def __init__(self, rankings: Run, scores: NDArray[np.float32] | None = None) -> None:
+        super().__init__(rankings)
+        self.scores = scores
+
+
 def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ranking:
     """Return scored documents in the canonical order, each score rounded to float32 and -0.0 made 0.0.
 
@@ -47,7 +60,7 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
     return ranking
 
 
-def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> Run:
+def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> CanonicalRun:
     """Return the rankings of those of `query_ids` that the run has, each in the canonical order.
 
     Rankings that are canonical already, as searches and run files give them, are found by looking at all together.
@@ -61,7 +74,7 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
         every = chain.from_iterable(map(run.__getitem__, known))
         scores = np.fromiter(map(itemgetter(1), every), np.float64, int(lengths.sum()))
     except (TypeError, ValueError):  # the way by single rankings names the score
-        return {query_id: canonical_ranking(run[query_id], query_id) for query_id in known}
+        return CanonicalRun({query_id: canonical_ranking(run[query_id], query_id) for query_id in known})
     with np.errstate(over="ignore"):
         narrow = scores.astype(np.float32)
     sound = (narrow == scores) & ~((scores == 0) & np.signbit(scores))
@@ -69,12 +82,14 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
     first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
     sound[1:] &= first[1:] | (narrow[1:] < narrow[:-1])
     faults = np.bincount(np.repeat(np.arange(len(known)), lengths), ~sound, len(known))
-    rankings = {}
+    rankings: Run = {}
+    all_canonical = True
     for query_id, fault in zip(known, faults.tolist(), strict=True):
         pairs = run[query_id]
-        canonical = not fault and len(set(map(itemgetter(0), pairs))) == len(pairs)
+        canonical = not fault and len(dict(pairs)) == len(pairs)
+        all_canonical &= canonical
         rankings[query_id] = list(pairs) if canonical else canonical_ranking(pairs, query_id)
-    return rankings
+    return CanonicalRun(rankings, narrow if all_canonical else None)
 
 
 def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.float64]:
