@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from textcl.errors import DataError
+from textcl.evaluation.exact import top_documents
 from textcl.evaluation.retrieval import TieBounds, evaluate_run
 
 
@@ -65,3 +69,30 @@ def test_equal_seeds_give_equal_intervals_and_others_do_not():
 def test_the_json_has_mean_low_high_and_queries():
     result = evaluate_run({"q": [("a", 1.0)]}, {"q": {"a": 1}}, ["ndcg@10"])
     assert json.loads(json.dumps(result.to_json())) == {"ndcg@10": {"mean": 1.0, "low": 1.0, "high": 1.0, "queries": 1}}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    k=st.integers(1, 12),
+    measures=st.lists(
+        st.sampled_from(["ndcg@3", "mrr@2", "map", "recall@5", "judged@4", "r_precision", "hit_rate@1"]),
+        min_size=1,
+        unique=True,
+    ),
+)
+def test_a_run_in_arrays_scores_as_its_rankings_do(seed, k, measures):
+    rng = np.random.default_rng(seed)
+    documents, queries = (rng.integers(-1, 2, size=(rows, 3)).astype(np.float32) for rows in (12, 5))
+    doc_ids, query_ids = [f"d{i}" for i in rng.permutation(12)], list("abcde")
+    run = top_documents(queries, query_ids, documents, doc_ids, k)
+    qrels = {
+        one: {f"d{i}": int(rng.integers(-1, 4)) for i in rng.choice(15, size=rng.integers(1, 8), replace=False)}
+        for one in ["c", "z", "a", "b"][: rng.integers(1, 5)]
+    }
+    found, listed = (evaluate_run(one, qrels, measures, resamples=9) for one in (run, dict(run)))
+    assert found.to_json() == listed.to_json()
+    assert found.per_query == listed.per_query
+    assert found.notes_json() == listed.notes_json()
+    assert found.run == listed.run == {one: run[one] for one in qrels if one != "z"}
+    assert "z" not in found.run

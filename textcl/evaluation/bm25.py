@@ -8,7 +8,7 @@ import bm25s
 import numpy as np
 
 from textcl.evaluation.exact import IdOrder
-from textcl.evaluation.ranking import Run
+from textcl.evaluation.ranking import Ranking, Run
 from textcl.progress import Progress, quiet
 
 K1, B = 0.9, 0.4
@@ -42,7 +42,7 @@ def bm25_run(
     """
     words = bm25s.tokenize(list(documents), stopwords=None, show_progress=False)
     asked = bm25s.tokenize(list(queries), stopwords=None, return_ids=False, show_progress=False)
-    run: Run = {query_id: [] for query_id in query_ids}
+    run: dict[str, Ranking] = {query_id: [] for query_id in query_ids}
     if not any(len(ids) for ids in words.ids):
         return run
     index = bm25s.BM25(k1=K1, b=B, method="lucene")

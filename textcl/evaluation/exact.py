@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError, ShapeError
-from textcl.evaluation.ranking import Ranking, Run
+from textcl.evaluation.ranking import Ranking, SearchRun
 from textcl.progress import Progress, quiet
 
 _QUERY_ROWS = 256  # queries scored at once: with the default chunk 8 MB of scores, or 20 MB of keys
@@ -30,7 +30,7 @@ class IdOrder:
 
     def __init__(self, doc_ids: Sequence[str]) -> None:
         self.doc_ids = doc_ids
-        self._by_id = sorted(range(len(doc_ids)), key=doc_ids.__getitem__)
+        self._by_id = np.array(sorted(range(len(doc_ids)), key=doc_ids.__getitem__), dtype=np.int64)
         self.places = np.empty(len(doc_ids), dtype=np.uint64)
         self.places[self._by_id] = np.arange(len(doc_ids), dtype=np.uint64)
 
@@ -44,9 +44,12 @@ class IdOrder:
     def ranking(self, keys: NDArray[np.uint64]) -> Ranking:
         """Return the documents and scores of keys in the canonical order."""
         keys = np.sort(keys)[::-1]
-        places = (keys & np.uint64(0xFFFFFFFF)).tolist()
-        scores = _scores(keys).tolist()
-        return [(self.doc_ids[self._by_id[place]], score) for place, score in zip(places, scores, strict=True)]
+        rows, scores = self.rows(keys).tolist(), _scores(keys).tolist()
+        return [(self.doc_ids[row], score) for row, score in zip(rows, scores, strict=True)]
+
+    def rows(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the rows of the documents that keys are of."""
+        return self._by_id[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64)]
 
 
 def _scores(keys: NDArray[np.uint64]) -> NDArray[np.float32]:
@@ -63,14 +66,15 @@ def top_documents(
     *,
     chunk_rows: int = 8192,
     progress: Progress = quiet,
-) -> Run:
+) -> SearchRun:
     """Return each query's k best documents by inner product, by exact search.
 
     Inner products are summed in float64 and rounded once to float32: what the size of a chunk changes lies some 2**29
     times below that rounding, so that equal documents tie and chunks leave the order alone. Which documents are worth
     it is found in float32: those that its rounding cannot keep out of the k best (Higham 2002, Accuracy and stability
     of numerical algorithms, equation 3.5). Documents are read in order, the best of them a second time; where more of
-    them tie than are kept, all are. Beside the arguments, memory is that of one chunk and of Q * (k + 64) candidates.
+    them tie than are kept, all are. Beside the arguments, memory is that of one chunk and of Q * (k + 64) candidates,
+    and a dictionary of the ids, which the run keeps.
 
     Args:
         queries: (Q, D) finite.
@@ -90,7 +94,7 @@ def top_documents(
         if value < 1:
             raise ConfigError(field, value, "a whole number of at least 1")
     _check_rows("queries", "query", queries, query_ids, queries.shape[-1])
-    _check_rows("documents", "document", documents, doc_ids, queries.shape[-1])
+    row_of = _check_rows("documents", "document", documents, doc_ids, queries.shape[-1])
     if not len(doc_ids):
         raise DataError("there is no document to rank; the corpus is empty")
     _check_finite("query", queries, query_ids)
@@ -102,7 +106,8 @@ def top_documents(
                 best[~is_proven] = _by_all(queries[~is_proven], corpus, k, lambda _rows: None)
         else:
             best = _by_all(queries, corpus, k, advance)
-    return {query_id: corpus.order.ranking(keys) for query_id, keys in zip(query_ids, best, strict=True)}
+    keys = np.sort(best, axis=1)[:, ::-1]
+    return SearchRun(query_ids, doc_ids, row_of, corpus.order.rows(keys), _scores(keys))
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,15 @@ class _Corpus:
         return chunk
 
 
-def _check_rows(name: str, kind: str, rows: NDArray[np.float32], ids: Sequence[str], width: int) -> None:
+def _check_rows(name: str, kind: str, rows: NDArray[np.float32], ids: Sequence[str], width: int) -> dict[str, int]:
+    """Return the row of each id."""
     if rows.ndim != 2 or rows.shape != (len(ids), width):
         raise ShapeError(name, rows.shape, f"({len(ids)}, {width}), one row an id")
-    seen: set[str] = set()
-    for one in ids:
-        if one in seen:
-            raise DataError(f"{kind} {one!r} comes twice; ids must differ")
-        seen.add(one)
+    row_of = {one: row for row, one in enumerate(ids)}
+    if len(row_of) < len(ids):
+        twice = next(one for row, one in enumerate(ids) if row_of[one] != row)
+        raise DataError(f"{kind} {twice!r} comes twice; ids must differ")
+    return row_of
 
 
 def _check_finite(kind: str, rows: NDArray[np.float32], ids: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice, repeat
@@ -11,7 +11,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from textcl.evaluation.ranking import Ranking
+from textcl.evaluation.ranking import Qrels, Ranking, Run, SearchRun
 
 UNJUDGED = -(2**62)
 """The gain of a document without judgement, and of a place without document; below every judgement."""
@@ -106,38 +106,20 @@ class Gains:
         return replace(self, found=np.take_along_axis(self.found, order, axis=1))
 
 
-def gains_of(
-    rankings: Sequence[Ranking],
-    judgements: Sequence[dict[str, int]],
-    depth: int | None,
-    scores: NDArray[np.float32] | None = None,
-) -> Gains:
+def gains_of(rankings: Run, qrels: Qrels, query_ids: Sequence[str], depth: int | None) -> Gains:
     """Return the gains of rankings in the canonical order, each with its query's judgements.
 
     Args:
-        rankings: Q of them, some maybe empty.
-        judgements: Q of them: document id → gain.
+        rankings: Query id → ranking.
+        qrels: Query id → document id → gain.
+        query_ids: Q queries, some maybe without a ranking.
         depth: Places that count, None for all; documents tied with the last of them are taken too.
-        scores: All scores, one ranking after the other, where somebody has gathered them.
     """
-    whole = np.array([len(ranking) for ranking in rankings], dtype=np.int64)
-    if scores is None:
-        scores = np.fromiter(map(itemgetter(1), chain.from_iterable(rankings)), np.float32, int(whole.sum()))
-    rows, places = _rows_and_places(whole)
-    if depth is not None and len(scores):
-        last = np.cumsum(whole) - whole + np.minimum(whole, depth) - 1
-        taken = (places < depth) | (scores == scores[last[rows]])
-        scores, rows, places = scores[taken], rows[taken], places[taken]
-    lengths = np.bincount(rows, minlength=len(rankings))
-    width = max(1, int(lengths.max(initial=0)))
-    found = np.full((len(rankings), width), UNJUDGED, dtype=np.int64)
-    gains = (
-        map(of_query.get, map(itemgetter(0), islice(ranking, length)), repeat(UNJUDGED))
-        for ranking, of_query, length in zip(rankings, judgements, lengths.tolist(), strict=True)
-    )
-    found[rows, places] = np.fromiter(chain.from_iterable(gains), np.int64, len(rows))
-    steps = np.ones((len(rankings), width), dtype=np.bool_)  # not tied with the place before; nor are empty places
-    steps[rows[1:], places[1:]] = (scores[1:] != scores[:-1]) | (places[1:] == 0)
+    judgements = [qrels[query_id] for query_id in query_ids]
+    if isinstance(rankings, SearchRun) and all(query_id in rankings for query_id in query_ids):
+        found, steps, lengths = _searched(rankings.part(query_ids), judgements, depth)
+    else:
+        found, steps, lengths = _listed([rankings.get(query_id, []) for query_id in query_ids], judgements, depth)
     judged = np.array([len(of_query) for of_query in judgements], dtype=np.int64)
     known = np.fromiter(chain.from_iterable(map(dict.values, judgements)), np.int64, int(judged.sum()))
     owners = np.repeat(np.arange(len(judgements)), judged)[known > 0]
@@ -153,6 +135,56 @@ def gains_of(
         ideal_query=ideal_query,
         ideal_place=ideal_place,
     )
+
+
+_Found = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
+"""(Q, L) gains, (Q, L) whether a place's score differs from the one before, (Q,) documents."""
+
+
+def _searched(run: SearchRun, judgements: Sequence[Mapping[str, int]], depth: int | None) -> _Found:
+    scores, rows = run.scores, run.rows
+    lengths = np.full(len(rows), rows.shape[1])
+    if depth is not None and depth < rows.shape[1]:
+        lengths = np.maximum(depth, (scores >= scores[:, depth - 1 : depth]).sum(axis=1))
+        width = int(lengths.max(initial=1))
+        scores, rows = scores[:, :width], rows[:, :width]
+    found = np.full(rows.shape, UNJUDGED, dtype=np.int64)
+    known = [
+        (place, run.row_of[doc_id], gain)
+        for place, of_query in enumerate(judgements)
+        for doc_id, gain in of_query.items()
+        if doc_id in run.row_of
+    ]
+    queries, documents, gains = np.array(known, dtype=np.int64).reshape(-1, 3).T
+    which, places = np.nonzero(rows[queries] == documents[:, None])
+    found[queries[which], places] = gains[which]
+    steps = np.ones(rows.shape, dtype=np.bool_)
+    steps[:, 1:] = scores[:, 1:] != scores[:, :-1]
+    beyond = np.arange(rows.shape[1]) >= lengths[:, None]
+    found[beyond], steps[beyond] = UNJUDGED, True
+    return found, steps, lengths
+
+
+def _listed(rankings: Sequence[Ranking], judgements: Sequence[dict[str, int]], depth: int | None) -> _Found:
+    whole = np.array([len(ranking) for ranking in rankings], dtype=np.int64)
+    every = map(itemgetter(1), chain.from_iterable(rankings))
+    scores = np.fromiter(every, np.float32, int(whole.sum()))
+    rows, places = _rows_and_places(whole)
+    if depth is not None and len(scores):
+        last = np.cumsum(whole) - whole + np.minimum(whole, depth) - 1
+        taken = (places < depth) | (scores == scores[last[rows]])
+        scores, rows, places = scores[taken], rows[taken], places[taken]
+    lengths = np.bincount(rows, minlength=len(rankings))
+    width = max(1, int(lengths.max(initial=0)))
+    found = np.full((len(rankings), width), UNJUDGED, dtype=np.int64)
+    gains = (
+        map(of_query.get, map(itemgetter(0), islice(ranking, length)), repeat(UNJUDGED))
+        for ranking, of_query, length in zip(rankings, judgements, lengths.tolist(), strict=True)
+    )
+    found[rows, places] = np.fromiter(chain.from_iterable(gains), np.int64, len(rows))
+    steps = np.ones((len(rankings), width), dtype=np.bool_)  # not tied with the place before; nor are empty places
+    steps[rows[1:], places[1:]] = (scores[1:] != scores[:-1]) | (places[1:] == 0)
+    return found, steps, lengths
 
 
 def _rows_and_places(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

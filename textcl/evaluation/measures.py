@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from textcl.errors import ConfigError, DataError
 from textcl.evaluation.gains import UNJUDGED, Gains, Hits, gains_of
-from textcl.evaluation.ranking import CanonicalRun, Qrels, Ranking, canonical_run
+from textcl.evaluation.ranking import Qrels, Run, canonical_run
 
 Values = NDArray[np.float64]
 """(Q,) one value in [0, 1] a query."""
@@ -68,12 +68,14 @@ class Scores:
         values: Measure → values in the canonical order.
         worst: The same in the order of ties that is worst for the measure.
         best: The same in the best one.
+        answered: (Q,) whether the run has a document for the query.
     """
 
     query_ids: list[str]
     values: dict[str, Values]
     worst: dict[str, Values]
     best: dict[str, Values]
+    answered: NDArray[np.bool_]
 
     def per_query(self, names: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         """Return measure → query id → value in the canonical order, of some measures or all."""
@@ -109,7 +111,7 @@ def score_run(
     return score_rankings(canonical_run(run, qrels), qrels, measures).per_query()
 
 
-def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequence[str]) -> Scores:
+def score_rankings(rankings: Run, qrels: Qrels, measures: Sequence[str]) -> Scores:
     """Return every measure for every judged query.
 
     A query counts 0 when no ranking answers it, or when none of its judgements is above 0. Queries without judgements
@@ -139,14 +141,11 @@ def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequ
     depth = None if None in cutoffs else max(cutoff for cutoff in cutoffs if cutoff is not None)
     # In the canonical order, and in the worst and the best order of ties.
     kinds: list[dict[str, list[Values]]] = [{str(measure): [] for measure in parsed} for _order in range(3)]
-    scores = _gathered(rankings, query_ids)
+    answered: list[NDArray[np.bool_]] = []
     for start in range(0, len(query_ids), _BLOCK_QUERIES):
         block = query_ids[start : start + _BLOCK_QUERIES]
-        ranked = [rankings.get(one, []) for one in block]
-        own = None
-        if scores is not None:
-            own, scores = np.split(scores, [sum(map(len, ranked))])
-        gains = gains_of(ranked, [qrels[one] for one in block], depth, own)
+        gains = gains_of(rankings, qrels, block, depth)
+        answered.append(gains.lengths > 0)
         rows = gains.rows_with_ties()
         touched = gains.take(rows)
         bounds = touched.worst(), touched.best()
@@ -158,14 +157,7 @@ def score_rankings(rankings: Mapping[str, Ranking], qrels: Qrels, measures: Sequ
                 other[rows] = _value(measure, bound)
                 kind[str(measure)].append(other)
     values_of, worst, best = ({name: np.concatenate(parts) for name, parts in kind.items()} for kind in kinds)
-    return Scores(query_ids, values_of, worst, best)
-
-
-def _gathered(rankings: Mapping[str, Ranking], query_ids: Sequence[str]) -> NDArray[np.float32] | None:
-    """Return all scores of rankings in the order of the queries, where they have been gathered in it."""
-    if not isinstance(rankings, CanonicalRun) or list(rankings) != [one for one in query_ids if one in rankings]:
-        return None
-    return rankings.scores
+    return Scores(query_ids, values_of, worst, best, np.concatenate(answered))
 
 
 def _is_measure(name: str, cutoff: str | None) -> bool:

@@ -6,7 +6,7 @@ point, which is the byte order of UTF-8 and so trec_eval's. NaN has no place in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -19,21 +19,52 @@ Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance; 1 and more is relevant."""
 Ranking = list[tuple[str, float]]
 """(document id, score) in the canonical order; every score is exactly a float32."""
-Run = dict[str, Ranking]
+Run = Mapping[str, Ranking]
 """Query id → ranking."""
 
 
-class CanonicalRun(Run):
-    """A run whose rankings are in the canonical order.
+class SearchRun(Run):
+    """A run as a search finds it, in arrays, in the canonical order; a query's ranking is made when it is asked for.
+
+    Measures of it look up the judged documents alone, of which there are few, and no found one.
 
     Args:
-        rankings: Query id → ranking.
-        scores: All scores, those of the first query first; None where they were not gathered.
+        query_ids: Q different ids.
+        doc_ids: N different ids.
+        row_of: Their rows.
+        rows: (Q, k) rows of the documents found, k at least 1.
+        scores: (Q, k).
     """
 
-    def __init__(self, rankings: Run, scores: NDArray[np.float32] | None = None) -> None:
-        super().__init__(rankings)
-        self.scores = scores
+    def __init__(
+        self,
+        query_ids: Sequence[str],
+        doc_ids: Sequence[str],
+        row_of: Mapping[str, int],
+        rows: NDArray[np.int64],
+        scores: NDArray[np.float32],
+    ) -> None:
+        self.doc_ids, self.row_of, self.rows, self.scores = doc_ids, row_of, rows, scores
+        self._places = {query_id: place for place, query_id in enumerate(query_ids)}
+
+    def __getitem__(self, query_id: str) -> Ranking:
+        place = self._places[query_id]
+        rows, scores = self.rows[place].tolist(), self.scores[place].tolist()
+        return [(self.doc_ids[row], score) for row, score in zip(rows, scores, strict=True)]
+
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def part(self, query_ids: Sequence[str]) -> SearchRun:
+        """Return the run of some of its queries."""
+        places = [self._places[query_id] for query_id in query_ids]
+        return SearchRun(query_ids, self.doc_ids, self.row_of, self.rows[places], self.scores[places])
 
 
 def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ranking:
@@ -60,7 +91,7 @@ def canonical_ranking(scored: Iterable[tuple[str, float]], query_id: str) -> Ran
     return ranking
 
 
-def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> CanonicalRun:
+def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Iterable[str]) -> Run:
     """Return the rankings of those of `query_ids` that the run has, each in the canonical order.
 
     Rankings that are canonical already, as searches and run files give them, are found by looking at all together.
@@ -69,12 +100,14 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
         DataError: As `canonical_ranking`.
     """
     known = [query_id for query_id in query_ids if query_id in run]
+    if isinstance(run, SearchRun):
+        return run.part(known)
     lengths = np.array([len(run[query_id]) for query_id in known], dtype=np.int64)
     try:
         every = chain.from_iterable(map(run.__getitem__, known))
         scores = np.fromiter(map(itemgetter(1), every), np.float64, int(lengths.sum()))
     except (TypeError, ValueError):  # the way by single rankings names the score
-        return CanonicalRun({query_id: canonical_ranking(run[query_id], query_id) for query_id in known})
+        return {query_id: canonical_ranking(run[query_id], query_id) for query_id in known}
     with np.errstate(over="ignore"):
         narrow = scores.astype(np.float32)
     sound = (narrow == scores) & ~((scores == 0) & np.signbit(scores))
@@ -82,14 +115,12 @@ def canonical_run(run: Mapping[str, Sequence[tuple[str, float]]], query_ids: Ite
     first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
     sound[1:] &= first[1:] | (narrow[1:] < narrow[:-1])
     faults = np.bincount(np.repeat(np.arange(len(known)), lengths), ~sound, len(known))
-    rankings: Run = {}
-    all_canonical = True
+    rankings = {}
     for query_id, fault in zip(known, faults.tolist(), strict=True):
         pairs = run[query_id]
         canonical = not fault and len(dict(pairs)) == len(pairs)
-        all_canonical &= canonical
         rankings[query_id] = list(pairs) if canonical else canonical_ranking(pairs, query_id)
-    return CanonicalRun(rankings, narrow if all_canonical else None)
+    return rankings
 
 
 def _numbers(pairs: Sequence[tuple[str, float]], query_id: str) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ def evaluate_run(
     cutoffs = sorted({measure.cutoff for measure in parsed if measure.cutoff is not None})
     scores = score_rankings(rankings, qrels, [*names, *(f"judged@{k}" for k in cutoffs)] if names else [])
     table = np.stack([scores.values[name] for name in names], axis=1)
-    answered = np.array([bool(rankings.get(query_id)) for query_id in qrels])
+    answered = scores.answered
     return RetrievalResult(
         measures=dict(zip(names, mean_intervals(table, seed=seed, resamples=resamples), strict=True)),
         per_query=scores.per_query(names),
