@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tests import oracles
 from tests.small_data import write_collection, write_jsonl, write_lines, write_recipe
@@ -99,7 +100,9 @@ def test_the_map_is_made_by_umap_or_by_principal_components(trained, tmp_path):
 def test_umap_keeps_groups_apart_and_is_the_same_each_time():
     rng = np.random.default_rng(0)
     rows = np.repeat(np.eye(3, 16), 20, axis=0) + 0.05 * rng.normal(size=(60, 16))
+    threads = torch.get_num_threads()
     points = neighbourly(rows)
+    assert torch.get_num_threads() == threads
     assert points.shape == (60, 2)
     middles = points.reshape(3, 20, 2).mean(axis=1)
     inside = np.linalg.norm(points.reshape(3, 20, 2) - middles[:, None], axis=2).max()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
@@ -193,8 +194,10 @@ def neighbourly(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         warnings.simplefilter("ignore")  # what else it could do with other packages, and that a seed costs threads
         from umap import UMAP  # slow to import
 
+        threads = torch.get_num_threads()
         made = UMAP(n_neighbors=min(15, len(rows) - 1), metric="cosine", random_state=0, init=_start(rows))
         points: NDArray[np.float64] = made.fit_transform(rows)
+        torch.set_num_threads(threads)  # its libraries set OpenMP's threads for the whole process
     return points.astype(np.float64)
 
 
