@@ -22,6 +22,7 @@ from textcl.assemble.searching import open_searcher
 from textcl.encoder.load import describe_encoder, load_encoder
 from textcl.evaluation.runs import read_run
 from textcl.index.build import build_index as build_vectors
+from textcl.index.generations import commit, writing
 from textcl.index.store import open_index
 
 ROWS = 60
@@ -222,3 +223,40 @@ def test_the_prompt_on_a_terminal_has_colours_and_ends_with_an_empty_line(said, 
     assert b"60 documents; an empty line ends" in seen
     assert b"\033[32m0." in seen
     os.close(parent)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (("--recall", "0.9", "--at", "0"), "at: expected a whole number of at least 1, got 0"),
+        (
+            ("--factory", "HNSW8", "--limit", "15"),
+            "queries: 15 texts are too few to tune with; give queries, or build without recall",
+        ),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_before_anything_is_encoded(textcl, folder, tiny_model_folder, words, fault):
+    answer = textcl("index", "build", tiny_model_folder, "docs.jsonl", "--out", "index", *words)
+    assert (answer.code, answer.faults) == (2, [fault])
+    assert not [path for path in folder.iterdir() if "index" in path.name]
+
+
+def test_a_build_that_was_stopped_before_its_tuning_is_tuned_by_a_resume(said, textcl, tiny_model_folder, folder):
+    build(said, tiny_model_folder, "--recall", "0.9", "--factory", "HNSW8", "--queries", "queries.txt")
+    with writing(folder / "index") as index:  # as the kill would have left it
+        commit(index, {"promise": None, "curve": []})
+    made = build(
+        said, tiny_model_folder, "--recall", "0.9", "--factory", "HNSW8", "--queries", "queries.txt", "--resume"
+    )
+    assert made["promise"]["kept"]
+    answer = textcl("index", "build", tiny_model_folder, "docs.jsonl", "--out", "index", "--resume")
+    assert (answer.code, answer.faults) == (2, ["index: is built; there is nothing to continue here"])
+
+
+def test_vectors_without_fields_are_refused_by_an_index_that_has_some(said, tiny_model_folder, folder):
+    build(said, tiny_model_folder)
+    said("encode", tiny_model_folder, "more.jsonl", "--out", "vectors")
+    (fault,) = said("index", "add", "index", "vectors", code=2)
+    assert fault == (
+        "textcl: source: vectors holds vectors without fields, which index keeps; give the texts themselves"
+    )

@@ -10,7 +10,11 @@ from tests.index.vectors import parts, unit
 from textcl.errors import ConfigError, DataError, ShapeError
 from textcl.evaluation.exact import top_documents
 from textcl.index.build import build_index
-from textcl.index.search import Hit, search, search_run
+from textcl.index.families import SearchSettings
+from textcl.index.generations import commit, writing
+from textcl.index.search import Hit, neighbours, search, search_run
+from textcl.index.store import open_index
+from textcl.index.update import delete
 
 
 def corners(seed, rows, width=8):
@@ -147,3 +151,26 @@ def test_query_ids_must_be_as_many_as_the_queries_and_differ(index):
         search_run(index, unit(1, 2), ["q"], 3)
     with pytest.raises(DataError, match="query 'q' comes twice"):
         search_run(index, unit(1, 2), ["q", "q"], 3)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW4", "IVF8,Flat", "IVF8,PQ8x4fs"])
+def test_a_filter_that_nothing_meets_finds_nothing_in_any_family(tmp_path, factory):
+    made = parts(600)
+    made["metadata"] = [{"kind": "a" if row % 2 else "b"} for row in range(600)]
+    with build_index(tmp_path / "index", **made, factory=factory) as index:
+        assert search(index, unit(1, 3), 3, filters={"kind": "none of them"}) == [[], [], []]
+        assert len(search(index, unit(1, 3), 3, filters={"kind": "a"})[0]) == 3
+
+
+def test_a_few_deletions_do_not_leave_the_structure(tmp_path):
+    """Though it missed its recall under every filter that was tried."""
+    made = parts(3000)
+    build_index(tmp_path / "index", **made, factory="IVF64,Flat").close()
+    with writing(tmp_path / "index") as index:
+        commit(index, {"filter_from": 1.0})
+    delete(tmp_path / "index", made["ids"][:3])
+    with open_index(tmp_path / "index") as index:
+        rows, _scores = neighbours(index, unit(1, 50), 5, settings=SearchSettings(nprobe=1))
+        exact, _scores = neighbours(index, unit(1, 50), 5, exact=True)
+    assert not np.array_equal(rows, exact)
+    assert not {0, 1, 2} & set(rows.ravel().tolist())

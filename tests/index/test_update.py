@@ -341,3 +341,18 @@ def test_a_filter_that_one_shard_hardly_meets_is_answered_exactly(tmp_path, smal
             best = search(index, QUERIES, 10, filters={"odd": value}, exact=True)
             same = [[hit.id for hit in hits] for hits in near] == [[hit.id for hit in hits] for hits in best]
             assert same == (value == 1), "half of one shard is below the share, all of the other is not"
+
+
+def test_vectors_of_another_encoder_are_refused_though_their_width_fits(tmp_path):
+    folder = built(tmp_path / "index", 0, 50)
+    other = {**ENCODER_16, "fingerprint": "of another"}
+    with pytest.raises(ArtifactError, match="fingerprint"):
+        add(folder, vectors=vectors(50, 55), documents=documents(50, 55), encoder=other)
+    assert add(folder, vectors=vectors(50, 55), documents=documents(50, 55), encoder=ENCODER_16) == 0
+
+
+def test_an_index_that_is_not_there_cannot_be_joined(tmp_path):
+    folder = built(tmp_path / "index", 0, 20)
+    with pytest.raises(ArtifactError, match="nowhere"):
+        join([tmp_path / "nowhere" / "a", folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,8 @@ from textcl.index.build import build_index as write_index
 from textcl.index.grow import check_enough
 from textcl.index.plan import plan_index
 from textcl.index.shard_files import Documents
+from textcl.index.store import is_index, open_index
+from textcl.index.tune import FEWEST_QUERIES
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.unfinished import check_resumable, is_waiting
 
@@ -67,6 +69,10 @@ class Target:
     needs: Collection[str] = ()
     factory: str | None = None
     queries: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.at < 1:
+            raise ConfigError("at", self.at, "a whole number of at least 1")
 
 
 def build_index(
@@ -114,10 +120,14 @@ def build_index(
         DataError: If the source or the queries are at fault.
         ArtifactError: If an `encode` folder was made by another model, or there is nothing to go on with.
     """
+    if target is not None and (recall is not None or at != Target.at):
+        raise ConfigError("recall", problem="is said twice; put recall and at into the target")
     wanted = target or Target(recall=recall, at=at)
     folder = Path(out)
     check_name(folder, "out")
     vectors_folder = folder.with_name(f".{folder.name}.vectors")
+    if resume and is_index(folder) and not is_waiting(folder):
+        return _tuned(folder, vectors_folder, model, wanted, seed, progress, say)
     _check_out(folder, vectors_folder, resume=resume, force=force)
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, where_is(model))
@@ -131,6 +141,9 @@ def build_index(
     )  # fmt: skip
     check_enough(planned.family, len(rows))
     asked = None if wanted.queries is None else read_queries(wanted.queries)
+    if asked is None and not planned.family.is_flat and len(rows) < FEWEST_QUERIES:
+        problem = f"{len(rows)} texts are too few to tune with; give queries, or build without recall"
+        raise ConfigError("queries", problem=problem)
     for reason in planned.reasons:
         say(reason)
     if encoded is not None:
@@ -164,6 +177,30 @@ def build_index(
     )  # fmt: skip
 
 
+def _tuned(
+    folder: Path,
+    vectors_folder: Path,
+    model: str | Path | SentenceTransformer,
+    wanted: Target,
+    seed: int,
+    progress: Progress,
+    say: Say,
+) -> Searcher:
+    """Tune an index that stood already when its build was interrupted."""
+    _remove(vectors_folder)
+    encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
+    index = open_index(folder)
+    if index.family.is_flat or index.manifest["promise"] is not None:
+        index.close()
+        raise ArtifactError(folder, "is built; there is nothing to continue here")
+    index.check_encoder(describe_encoder(encoder, where_is(model)))
+    asked = None if wanted.queries is None else read_queries(wanted.queries)
+    return tune_index(
+        Searcher(index, encoder, folder, ()), recall=wanted.recall or DEFAULT_RECALL, at=wanted.at, queries=asked,
+        seed=seed, progress=progress, say=say,
+    )  # fmt: skip
+
+
 def _remove(folder: Path) -> None:
     """Remove a folder so that a kill leaves all of it or nothing that is taken for it."""
     if folder.is_dir():
@@ -189,14 +226,18 @@ def _read(
     """Return the texts of a source, and the folder of their vectors where it is that of an `encode`."""
     if isinstance(source, Texts):
         return source, None
-    if not (Path(source) / "vectors.npy").is_file():
+    if not _is_encoded(source):
         return read_texts(source, column=column, limit=limit, fields=fields or None), None
     for name, value in (("limit", limit), ("column", column), ("fields", fields or None)):
         if value is not None:
-            problem = f"{source} holds vectors, which are taken whole; give {name} to textcl encode"
+            problem = f"{source} holds vectors, which are taken whole; leave out {name}, or give the texts themselves"
             raise ConfigError(name, problem=problem)
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     return read_texts(Path(source) / "texts.jsonl", allow_empty=True), Path(source)
+
+
+def _is_encoded(source: str | Path | Texts) -> bool:
+    return not isinstance(source, Texts) and (Path(source) / "vectors.npy").is_file()
 
 
 def _rows_of(
@@ -263,8 +304,12 @@ def add_texts(
     """
     searcher = open_searcher(folder, model)
     with searcher.index as index:
-        texts, encoded = _read(source, column, limit, index.manifest["fields"])
         cutting = index.manifest["cutting"]
+        if _is_encoded(source) and (index.manifest["fields"] or cutting is not None):
+            kept = "fields" if index.manifest["fields"] else "passages"
+            problem = f"{source} holds vectors without {kept}, which {folder} keeps; give the texts themselves"
+            raise ConfigError("source", problem=problem)
+        texts, encoded = _read(source, column, limit, index.manifest["fields"])
         if not replace and (old := index.places_of(texts.ids)):
             one = next(name for name in texts.ids if name in old)
             problem = f"{len(old)} documents are in the index already, the first {one!r}; add --replace to replace them"
@@ -278,5 +323,8 @@ def add_texts(
         else searcher.embed_documents(rows.texts, progress).vectors
     )
     documents = Documents(texts.ids, texts.texts if keeps_texts else None, texts.metadata, spans)
-    replaced = update.add(Path(folder), vectors=vectors, documents=documents, replace=replace, progress=progress)
+    # The index may have been built anew by another encoder meanwhile.
+    replaced = update.add(
+        Path(folder), vectors=vectors, documents=documents, encoder=facts, replace=replace, progress=progress
+    )
     return len(texts), replaced

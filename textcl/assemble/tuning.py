@@ -62,7 +62,7 @@ def tune_index(
         assert own is not None
         vectors = searcher.index.vectors_of(own)
     with writing(folder) as now:
-        if now.manifest["generation"] != searcher.index.manifest["generation"]:
+        if now.manifest["digest"] != searcher.index.manifest["digest"]:
             raise ConfigError("index", problem=f"{folder} was changed meanwhile; tune it again")
         found = tune(now, vectors, recall=recall, at=at, kind=kind, own=own, seed=seed, progress=progress)
         commit(now, found.facts())

@@ -236,7 +236,10 @@ def info(folder: Folder, json: Json = False) -> None:
 
 
 def _facts(folder: Path, index: Index) -> dict[str, Any]:
-    return {"index": str(folder), "documents": index.documents, "rows": index.rows, **index.manifest}
+    promise = index.manifest["promise"]
+    is_old = promise is not None and promise["generation"] != index.manifest["generation"]
+    counts = {"documents": index.documents, "rows": index.rows, "changed_since_promise": is_old}
+    return {"index": str(folder), **counts, **index.manifest}
 
 
 def _listed(words: str | None) -> tuple[str, ...]:

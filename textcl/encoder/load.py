@@ -13,7 +13,8 @@ import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch import nn
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from textcl.artifacts import checksum, fingerprint, write_manifest
@@ -192,13 +193,28 @@ def fingerprint_encoder(encoder: SentenceTransformer) -> str:
     That is every weight, the modules with their settings, the model's configuration but what only training and files
     look at, the token limit and the tokenizer.
     """
-    parts: list[str | bytes | memoryview] = [repr(encoder), str(encoder.max_seq_length), _configuration(encoder)]
+    parts: list[str | bytes | memoryview] = [
+        *map(_named, encoder),
+        str(encoder.max_seq_length),
+        _configuration(encoder),
+    ]
     for name, tensor in sorted(encoder.state_dict().items()):
         parts += [name, str(tensor.dtype), repr(tuple(tensor.shape))]
         parts.append(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
     if getattr(encoder.tokenizer, "backend_tokenizer", None) is not None:
         parts.append(tokenizer_state(tokenizer_of(encoder)))
     return fingerprint(parts)
+
+
+def _named(module: nn.Module) -> str:
+    """Return what a module is, in words that other releases of its library have too; its weights are not in them."""
+    if isinstance(module, Transformer):
+        return f"Transformer {type(module.auto_model).__name__} {getattr(module, 'do_lower_case', None)}"
+    if isinstance(module, Pooling):
+        return f"Pooling {module.pooling_mode} {module.include_prompt}"
+    if isinstance(module, Normalize):
+        return "Normalize"
+    return repr(module)
 
 
 def _configuration(encoder: SentenceTransformer) -> str:

@@ -24,6 +24,7 @@ from textcl.index.families import SearchSettings
 from textcl.index.order import first_hits
 from textcl.index.store import UNIT_TOLERANCE, Index, check_width, lengths_of
 
+_MANY_DELETED = 0.2  # share of rows left below which what remains is scored one by one
 _CANDIDATES = 1_000_000  # held at once, over all queries: 12 MB from FAISS
 
 
@@ -178,9 +179,14 @@ def neighbours(
     if filters:
         marked = index.rows_with(filters)
         masks, k = [*marked], min(k, documents_among(index, marked))
+        if k == 0:
+            return np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0), dtype=np.float32)
     # Few allowed rows are scored one by one: a structure that must pass over most of what it meets finds too few.
+    # Without a filter only deleted rows are passed over, and from which share the structure keeps its recall among rows
+    # at random is no reason to leave it for the sake of a few.
+    share = index.manifest["filter_from"] if filters else min(index.manifest["filter_from"], _MANY_DELETED)
     exact = exact or any(
-        shard.structure is not None and mask is not None and 0 < mask.mean() < index.manifest["filter_from"]
+        shard.structure is not None and mask is not None and 0 < mask.mean() < share
         for shard, mask in zip(index.shards, masks, strict=True)
     )
     if exact or index.family.is_flat:

@@ -8,7 +8,7 @@ are passed over. `compact` writes what is left as one shard.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def add(
     *,
     vectors: NDArray[np.float32],
     documents: Documents,
+    encoder: Mapping[str, Any] | None = None,
     replace: bool = False,
     progress: Progress = quiet,
 ) -> int:
@@ -51,6 +52,7 @@ def add(
         folder: The index folder.
         vectors: (rows, D) float32, of the encoder that made the index.
         documents: Their ids and what else the index keeps.
+        encoder: The `ENCODER_FACTS` of what made the vectors; None where only its width is known.
         replace: A document whose id is there takes its place; without it that is an error.
         progress: Told of rows added.
 
@@ -60,6 +62,8 @@ def add(
         ArtifactError: If the index is damaged, or the disk is full; the index is then as it was.
     """
     with writing(folder) as index:
+        if encoder is not None:
+            index.check_encoder(encoder)
         check_documents(documents, vectors, index.dimension)
         longest = check_vectors(vectors, documents, normalised=index.normalised)
         old = index.places_of(documents.ids)
