@@ -407,6 +407,20 @@ def test_the_speed_of_search_is_the_measured_one():
     assert f"{100 * shares[0]:.1f} % are on disk and {100 * shares[1]:.1f} % in memory" in README
 
 
+def test_the_speed_of_evaluation_is_the_measured_one():
+    measured = result("evaluation")
+    seconds, times, again = measured["seconds"]["ours"], measured["times_faster"], measured["scifact"]
+    grown = {side: one["peak_mib"] - one["ready_mib"] for side, one in measured["memory"].items()}
+    text = " ".join(README.split())
+    assert f"{1000 * seconds['measures']['median']:.0f} ms on one core, {times['measures']['median']:.1f} times" in text
+    assert f"included it is {seconds['whole']['median']:.2f} s, {times['whole']['median']:.2f} times less" in text
+    assert f"{grown['ours']:,.0f} MiB more than the vectors take, beside {grown['theirs']:,.0f}." in text
+    assert f"takes {again['later_s']['median']:.1f} s where the first took {again['first_s']:.0f} s" in text
+    assert times["measures"]["median"] >= 4
+    assert again["times_faster"] >= 20
+    assert grown["ours"] < grown["theirs"]
+
+
 def test_packed_and_padded_training_are_one_curve():
     measured = result("training_curves")
     assert measured["steps"] == 50
