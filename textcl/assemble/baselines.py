@@ -30,6 +30,8 @@ def evaluate_words(
 ) -> dict[str, RetrievalResult]:
     """Return what BM25 reaches on a collection, as `bm25`, and a run fused with it by reciprocal ranks, as `fused`.
 
+    Both are fused as deep as the measures look: with deeper ones documents that both know count for more.
+
     Args:
         run: An encoder's, over the same collection.
         collection: As `read_collection` returns it.

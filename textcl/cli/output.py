@@ -44,7 +44,7 @@ def show_measures(result: RetrievalResult, beside: Mapping[str, RetrievalResult]
             mean = one.measures[name]
             print(f"{called:<{width}}{mean.mean:>8.4f}   {mean.low:.4f} to {mean.high:.4f}{_ties(one, name)}")
     if beside:
-        print("bm25: by words alone; fused: both rankings by their ranks")
+        print("bm25: by words alone; fused: both rankings by their ranks, as deep as the measures look")
     if result.judged_fraction:
         shares = ", ".join(f"{share:.3g} of the top {k}" for k, share in result.judged_fraction.items())
         print(f"judged: {shares}")
