@@ -230,7 +230,8 @@ def _read(
         return read_texts(source, column=column, limit=limit, fields=fields or None), None
     for name, value in (("limit", limit), ("column", column), ("fields", fields or None)):
         if value is not None:
-            problem = f"{source} holds vectors, which are taken whole; leave out {name}, or give the texts themselves"
+            advice = "give the texts themselves" if name == "fields" else f"give {name} to textcl encode"
+            problem = f"{source} holds vectors, which are taken whole; {advice}"
             raise ConfigError(name, problem=problem)
     # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
     return read_texts(Path(source) / "texts.jsonl", allow_empty=True), Path(source)
