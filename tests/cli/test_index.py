@@ -19,7 +19,9 @@ from tests.index.vectors import unit
 from tests.small_data import write_collection, write_jsonl, write_lines
 from textcl.assemble import encoding
 from textcl.assemble.searching import open_searcher
+from textcl.assemble.tuning import tune_index
 from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.errors import ConfigError
 from textcl.evaluation.runs import read_run
 from textcl.index.build import build_index as build_vectors
 from textcl.index.generations import commit, writing
@@ -174,6 +176,7 @@ import sys
 from contextlib import contextmanager
 from textcl.assemble import encoding
 from textcl.assemble.searching import open_searcher
+from textcl.assemble.tuning import tune_index
 from textcl.encoder.load import describe_encoder, load_encoder
 from textcl.assemble.indexing import build_index
 encoding.BLOCK_TEXTS = 7
@@ -260,3 +263,14 @@ def test_vectors_without_fields_are_refused_by_an_index_that_has_some(said, tiny
     assert fault == (
         "textcl: source: vectors holds vectors without fields, which index keeps; give the texts themselves"
     )
+
+
+def test_an_index_that_was_built_anew_meanwhile_is_not_tuned_by_what_was_asked_before(said, tiny_model_folder, folder):
+    words = ("--recall", "0.9", "--factory", "HNSW8", "--queries", "queries.txt")
+    build(said, tiny_model_folder, *words)
+    searcher = open_searcher("index", tiny_model_folder)
+    build(said, tiny_model_folder, *words, "--limit", "50", "--force")
+    with open_index(folder / "index") as now:
+        assert now.manifest["generation"] == searcher.index.manifest["generation"]
+    with pytest.raises(ConfigError, match="was changed meanwhile"):
+        tune_index(searcher, recall=0.9, queries=folder / "queries.txt")

@@ -160,9 +160,7 @@ def _searched(run: SearchRun, judgements: Sequence[Mapping[str, int]], depth: in
     found[queries[which], places] = gains[which]
     steps = np.ones(rows.shape, dtype=np.bool_)
     steps[:, 1:] = scores[:, 1:] != scores[:, :-1]
-    beyond = np.arange(rows.shape[1]) >= lengths[:, None]
-    found[beyond], steps[beyond] = UNJUDGED, True
-    return found, steps, lengths
+    return found, steps, lengths  # what stands beyond a length is beyond every cutoff, and ties with nothing before it
 
 
 def _listed(rankings: Sequence[Ranking], judgements: Sequence[dict[str, int]], depth: int | None) -> _Found:

@@ -12,7 +12,7 @@ from textcl.artifacts import check_target, whole_folder, write_manifest
 from textcl.errors import ConfigError, DataError
 from textcl.index.build import FILTER_FROM, new_name
 from textcl.index.generations import facts_of
-from textcl.index.store import ENCODER_FACTS, FORMAT_VERSION, KIND, SHARDS, Index, open_index, read_facts
+from textcl.index.store import ENCODER_FACTS, FORMAT_VERSION, KIND, SHARDS, Index, open_index
 from textcl.unfinished import alone_at
 
 
@@ -35,8 +35,7 @@ def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
         stack.enter_context(alone_at(out))
         # Nobody changes them while they are copied, and what is copied is whole.
         for folder in {folder.resolve() for folder in folders}:
-            read_facts(folder)  # an index that is not there is said before a lock is asked for
-            with suppress(OSError):  # nobody writes where nobody may
+            with suppress(OSError):  # nobody writes where nobody may, nor where there is nothing, which is said below
                 stack.enter_context(alone_at(folder))
         parts = [stack.enter_context(open_index(folder, verify=True)) for folder in folders]
         first = parts[0]
