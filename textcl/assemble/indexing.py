@@ -1,4 +1,4 @@
-"""Texts and an encoder → an index: planned, built, tuned and checked; and how it changes."""
+"""Texts and an encoder → an index: planned, built, tuned and checked."""
 
 from __future__ import annotations
 
@@ -8,43 +8,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from textcl.artifacts import MANIFEST, check_name
 from textcl.assemble.encoding import encode, read_encoded, where_is
-from textcl.assemble.searching import Searcher, open_searcher
+from textcl.assemble.index_sources import Passages, read_source, rows_of
+from textcl.assemble.searching import Searcher
 from textcl.assemble.tuning import read_queries, tune_index
-from textcl.corpus.documents import Texts, read_texts
-from textcl.corpus.passages import passages_of
+from textcl.corpus.documents import Texts
 from textcl.encoder.embed import Embedded
-from textcl.encoder.load import describe_encoder, load_encoder, prompt_of, tokenizer_of
-from textcl.errors import ArtifactError, ConfigError, DataError
-from textcl.index import update
+from textcl.encoder.load import describe_encoder, load_encoder
+from textcl.errors import ArtifactError, ConfigError
 from textcl.index.build import build_index as write_index
 from textcl.index.grow import check_enough
 from textcl.index.plan import plan_index
-from textcl.index.shard_files import Documents
 from textcl.index.store import is_index, open_index
 from textcl.index.tune import FEWEST_QUERIES
 from textcl.progress import Progress, Say, quiet, silent
 from textcl.unfinished import check_resumable, is_waiting
 
 DEFAULT_RECALL = 0.95  # of a structure that was asked for without one
-
-
-@dataclass(frozen=True)
-class Passages:
-    """How documents longer than an encoder's limit are cut.
-
-    Args:
-        tokens: Most tokens of a passage, special tokens and prompt counted; None for the encoder's limit.
-        overlap: Most tokens that two neighbours share.
-    """
-
-    tokens: int | None = None
-    overlap: int = 32
 
 
 @dataclass(frozen=True)
@@ -55,7 +38,7 @@ class Target:
         recall: The share of the exact answers that is to be found; None for exact search, or with a factory string for
             0.95.
         at: Of how many.
-        max_memory: Bytes that a busy search may touch; None for no limit.
+        max_memory: Bytes that the structure may take, and the vectors where it scores with them; None for no limit.
         expected_queries: How many will be asked in all; None for many.
         needs: Of `textcl.index.plan.NEEDS`.
         factory: A FAISS factory string; None for the planner's.
@@ -131,10 +114,10 @@ def build_index(
     _check_out(folder, vectors_folder, resume=resume, force=force)
     encoder = model if isinstance(model, SentenceTransformer) else load_encoder(model)
     facts = describe_encoder(encoder, where_is(model))
-    texts, encoded = _read(source, column, limit, fields)
+    texts, encoded = read_source(source, column, limit, fields)
     if encoded is not None and passages is not None:
         raise ConfigError("passages", problem=f"{source} holds vectors of whole texts; give the texts themselves")
-    rows, spans = _rows_of(texts, encoder, passages)
+    rows, spans = rows_of(texts, encoder, passages)
     planned = plan_index(
         len(rows), int(facts["dimension"]), recall=wanted.recall, max_memory=wanted.max_memory,
         queries=wanted.expected_queries, needs=wanted.needs, factory=wanted.factory,
@@ -220,48 +203,6 @@ def _check_out(folder: Path, vectors_folder: Path, *, resume: bool, force: bool)
     check_resumable(folder, resume=resume and is_waiting(folder), force=force)
 
 
-def _read(
-    source: str | Path | Texts, column: str | None, limit: int | None, fields: Sequence[str]
-) -> tuple[Texts, Path | None]:
-    """Return the texts of a source, and the folder of their vectors where it is that of an `encode`."""
-    if isinstance(source, Texts):
-        return source, None
-    if not _is_encoded(source):
-        return read_texts(source, column=column, limit=limit, fields=fields or None), None
-    for name, value in (("limit", limit), ("column", column), ("fields", fields or None)):
-        if value is not None:
-            advice = "give the texts themselves" if name == "fields" else f"give {name} to textcl encode"
-            problem = f"{source} holds vectors, which are taken whole; {advice}"
-            raise ConfigError(name, problem=problem)
-    # An `encode` folder is a source of texts too: its texts.jsonl has them in the order of the vectors.
-    return read_texts(Path(source) / "texts.jsonl", allow_empty=True), Path(source)
-
-
-def _is_encoded(source: str | Path | Texts) -> bool:
-    return not isinstance(source, Texts) and (Path(source) / "vectors.npy").is_file()
-
-
-def _rows_of(
-    texts: Texts, encoder: SentenceTransformer, passages: Passages | None
-) -> tuple[Texts, NDArray[np.int64] | None]:
-    """Return what is embedded, and which passage of which document each is; None where each is a document."""
-    if passages is None:
-        return texts, None
-    limit = passages.tokens or encoder.max_seq_length
-    if limit is None:
-        raise ConfigError("passages", problem="the encoder has no limit; say how many tokens a passage has at most")
-    spans = passages_of(
-        texts.texts,
-        tokenizer_of(encoder),
-        tokens=limit,
-        overlap=passages.overlap,
-        prompt=prompt_of(encoder, "document"),
-    )
-    rows = [(number, start, end) for number, some in enumerate(spans) for start, end in some]
-    parts = [texts.texts[number][start:end] for number, start, end in rows]
-    return Texts([str(row) for row in range(len(rows))], parts, texts.source), np.array(rows, dtype=np.int64)
-
-
 def _encoded(
     encoder: SentenceTransformer,
     texts: Texts,
@@ -277,55 +218,3 @@ def _encoded(
         goes_on = resume and is_waiting(folder)
         encode(encoder, texts, out=folder, resume=goes_on, force=force and not goes_on, progress=progress, say=say)
     return read_encoded(folder, facts, texts)
-
-
-def add_texts(
-    folder: str | Path,
-    source: str | Path | Texts,
-    *,
-    column: str | None = None,
-    limit: int | None = None,
-    replace: bool = False,
-    model: str | Path | None = None,
-    progress: Progress = quiet,
-) -> tuple[int, int]:
-    """Embed texts and add them to an index; return how many documents were added, and how many of them replaced others.
-
-    Args:
-        folder: The index folder.
-        source: What `read_texts` reads, or texts already read, or the folder of an `encode` by the same model.
-        column: The column of texts, where the source has several.
-        limit: Read only the first rows.
-        replace: A document whose id is there takes its place; without it that is an error.
-        model: Where the encoder is now; None for where it was.
-        progress: Told of texts encoded and rows added.
-
-    Raises:
-        ConfigError, DataError, ArtifactError: As `textcl.index.update.add` and `open_searcher`.
-    """
-    searcher = open_searcher(folder, model)
-    with searcher.index as index:
-        cutting = index.manifest["cutting"]
-        if _is_encoded(source) and (index.manifest["fields"] or cutting is not None):
-            kept = "fields" if index.manifest["fields"] else "passages"
-            problem = f"{source} holds vectors without {kept}, which {folder} keeps; give the texts themselves"
-            raise ConfigError("source", problem=problem)
-        texts, encoded = _read(source, column, limit, index.manifest["fields"])
-        if not replace and (old := index.places_of(texts.ids)):
-            one = next(name for name in texts.ids if name in old)
-            problem = f"{len(old)} documents are in the index already, the first {one!r}; add --replace to replace them"
-            raise DataError(problem, folder)
-        facts = describe_encoder(searcher.encoder, index.manifest["encoder"]["model"])
-        keeps_texts = bool(index.manifest["texts"])
-    rows, spans = _rows_of(texts, searcher.encoder, None if cutting is None else Passages(**cutting))
-    vectors = (
-        read_encoded(encoded, facts).vectors
-        if encoded is not None
-        else searcher.embed_documents(rows.texts, progress).vectors
-    )
-    documents = Documents(texts.ids, texts.texts if keeps_texts else None, texts.metadata, spans)
-    # The index may have been built anew by another encoder meanwhile.
-    replaced = update.add(
-        Path(folder), vectors=vectors, documents=documents, encoder=facts, replace=replace, progress=progress
-    )
-    return len(texts), replaced

@@ -102,9 +102,10 @@ def read_labelled_pairs(
     records = read_records(data)
     first, second = (column_texts(records, name) for name in columns[:2])
     rows = chosen_rows(records, split)
-    kept = drawn(np.arange(len(rows)), None if most is None else most // 2, _labels(records, columns[2], rows))
+    named_labels = _labels(records, columns[2], rows)
+    kept = drawn(np.arange(len(rows)), None if most is None else most // 2, named_labels)
     rows = rows[kept]
-    labels = _yes_or_no(records, columns[2], _labels(records, columns[2], rows), rows)
+    labels = _yes_or_no(records, columns[2], [named_labels[place] for place in kept], rows)
     return LabelledPairs([first[row] for row in rows], [second[row] for row in rows], labels, records)
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Plan, build, tune and change FAISS indexes.", no_args_is_help=True)
 
-Recall = Annotated[float | None, typer.Option(help="share of the exact answers to find; left out, search is exact")]
-Memory = Annotated[str | None, typer.Option(help="memory that a busy search may touch, such as 4GB")]
+Recall = Annotated[
+    float | None, typer.Option(help="share of the exact answers to find; left out, all, or 0.95 with a factory")
+]
+Memory = Annotated[str | None, typer.Option(help="for the structure, not for vectors read to rank again; such as 4GB")]
 Needs = Annotated[str | None, typer.Option(help="what it must do well: delete,merge,filter,mmap")]
 Factory = Annotated[str | None, typer.Option(help="FAISS factory string, instead of the planner's")]
 Expected = Annotated[int | None, typer.Option(help="queries in all, as far as known")]
@@ -83,7 +85,8 @@ def build(
     json: Json = False,
 ) -> None:
     """Embed texts and write an index of them; exit 1 if it misses its recall."""
-    from textcl.assemble.indexing import Passages, Target, build_index
+    from textcl.assemble.index_sources import Passages
+    from textcl.assemble.indexing import Target, build_index
     from textcl.index.plan import bytes_of
 
     target = Target(
@@ -139,7 +142,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Embed texts and add them to an index."""
-    from textcl.assemble.indexing import add_texts
+    from textcl.assemble.adding import add_texts
 
     added, replaced = add_texts(folder, source, column=column, limit=limit, replace=replace, model=model, progress=bar)
     if json:

@@ -124,7 +124,10 @@ class Family:
         return self.is_flat or (self.is_lossless and not self.keeps_vectors)
 
     def memory_bytes(self, rows: int) -> int:
-        """Return the bytes that a busy search touches: the structure, and the vectors where it scores with them."""
+        """Return the bytes of the structure, and of the vectors where it scores with them.
+
+        Vectors that are read to rank again what a structure proposed stay on disk and are not counted.
+        """
         return self.search_bytes(rows) + self._slack_bytes(rows) + (self.vector_bytes(rows) if self.uses_vectors else 0)
 
     def _slack_bytes(self, rows: int) -> int:

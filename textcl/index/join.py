@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
         stack.enter_context(alone_at(out))
         # Nobody changes them while they are copied, and what is copied is whole.
         for folder in {folder.resolve() for folder in folders}:
-            with suppress(OSError):  # nobody writes where nobody may, nor where there is nothing, which is said below
+            if _may_be_written(folder):
                 stack.enter_context(alone_at(folder))
         parts = [stack.enter_context(open_index(folder, verify=True)) for folder in folders]
         first = parts[0]
@@ -65,6 +66,11 @@ def join(folders: Sequence[Path], out: Path, *, force: bool = False) -> Index:
             }
             write_manifest(made, KIND, FORMAT_VERSION, facts)
     return open_index(out)
+
+
+def _may_be_written(folder: Path) -> bool:
+    """Tell whether we could write beside an index: not on a read-only disk, nor where none is, as is said later."""
+    return os.access(folder.parent, os.W_OK)
 
 
 def _copied(part: Index, facts: Mapping[str, Any], made: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Rows, memory and a recall target → which FAISS family to build, with the reasons and the bytes.
 
-What the order of the families rests on is measured in `benchmarks/index.py`; ADR 23 says how.
+What the order of the families rests on is measured in `benchmarks/index.py`; ADR 24 says how.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def plan_index(
         rows: Vectors, at least 1.
         dimension: Of the vectors.
         recall: The share of the exact answers that is to be found; None or 1 for all, which only exact search promises.
-        max_memory: Bytes that a busy search may touch; None for no limit.
+        max_memory: Bytes that `Family.memory_bytes` may be; None for no limit.
         queries: How many will be asked in all, as far as known; None for many.
         needs: Of `NEEDS`.
         factory: A factory string to take whatever the rest says; refused where it cannot do what is needed.
