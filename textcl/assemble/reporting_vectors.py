@@ -196,8 +196,10 @@ def neighbourly(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
         threads = torch.get_num_threads()
         made = UMAP(n_neighbors=min(15, len(rows) - 1), metric="cosine", random_state=0, init=_start(rows))
-        points: NDArray[np.float64] = made.fit_transform(rows)
-        torch.set_num_threads(threads)  # its libraries set OpenMP's threads for the whole process
+        try:
+            points: NDArray[np.float64] = made.fit_transform(rows)
+        finally:
+            torch.set_num_threads(threads)  # its libraries set OpenMP's threads for the whole process
     return points.astype(np.float64)
 
 
